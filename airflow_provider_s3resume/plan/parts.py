@@ -177,7 +177,9 @@ def refuse_layout(layout: PartLayout, limits: Limits, memory_budget: int) -> str
         return f"a source part has {layout.largest} bytes, the target takes {limits.max_part_size}"
     if layout.largest > memory_budget:
         return f"a source part has {layout.largest} bytes, the memory budget is {memory_budget}"
-    smallest = min(layout.length_of(n) for n in range(1, layout.count)) if layout.count > 1 else None
+    smallest = (
+        min(layout.length_of(n) for n in range(1, layout.count)) if layout.count > 1 else None
+    )
     if smallest is not None and smallest < limits.min_part_size:
         return f"a source part has {smallest} bytes, the target takes {limits.min_part_size} and up"
     return None

@@ -273,7 +273,7 @@ class ObjectStore(Protocol):
     def create_upload(self, key: str, upload: NewUpload) -> str:
         """Begin a multipart upload and return its id."""
 
-    def upload_part(  # noqa: PLR0913 - the call's own arguments
+    def upload_part(
         self,
         key: str,
         upload_id: str,
@@ -287,7 +287,7 @@ class ObjectStore(Protocol):
         :raises DigestRejectedError: if the service computed another digest.
         """
 
-    def upload_part_stream(  # noqa: PLR0913 - the call's own arguments
+    def upload_part_stream(
         self,
         key: str,
         upload_id: str,
@@ -314,7 +314,7 @@ class ObjectStore(Protocol):
         :raises ListingError: if the listing repeats itself.
         """
 
-    def complete_upload(  # noqa: PLR0913 - the call's own arguments
+    def complete_upload(
         self,
         key: str,
         upload_id: str,

@@ -1,0 +1,313 @@
+"""Source listing × target listing → actions, each with its reason: a streaming, sorted merge.
+
+Nothing is held but the two heads of the listings, so memory does not grow with the bucket. Both
+listings must be in UTF-8 byte order of the part of the key behind the prefix; the mapping of
+prefixes keeps that order.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from airflow_provider_s3resume.exceptions import InvalidInputError, ListingError
+from airflow_provider_s3resume.plan.digests import Match, compare_etags, normal_etag
+from airflow_provider_s3resume.plan.objects import KeyMapping, ListedObject, key_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+
+class Verb(enum.Enum):
+    """What is to be done about one key."""
+
+    COPY = "copy"
+    SKIP = "skip"
+    REFUSE = "refuse"
+
+
+class Reason(enum.Enum):
+    """Why. The first group copies, the second skips, the third refuses (and fails the run)."""
+
+    MISSING_AT_TARGET = "missing_at_target"
+    SIZE_DIFFERS = "size_differs"
+    DIGEST_DIFFERS = "digest_differs"
+    DIGEST_UNKNOWN = "digest_unknown"
+    SOURCE_NEWER = "source_newer"
+    ASKED_FOR = "asked_for"
+
+    SAME_SIZE = "same_size"
+    SAME_DIGEST = "same_digest"
+    PROVEN_BEFORE = "proven_before"
+    NOT_NEWER = "not_newer"
+    UNKNOWN_NOT_NEWER = "unknown_not_newer"
+    ONLY_AT_TARGET = "only_at_target"
+    OWN_STATE = "own_state"
+
+    IN_STATE_LOCATION = "in_state_location"
+    KEY_TOO_LONG = "key_too_long"
+    KEY_NOT_KEPT = "key_not_kept"
+    TOO_LARGE = "too_large"
+
+
+class Criterion(enum.Enum):
+    """What a rule looks at."""
+
+    SIZE = "size"
+    ETAG = "etag"
+    NEWER = "newer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiffRule:
+    """By what two objects of one key are told apart.
+
+    Size is always compared. ``etag`` compares digests where they can be compared; a digest that
+    cannot be compared copies, unless ``newer`` is in the rule and says that the source is older.
+    ``newer`` copies when the source's time is not before the target's (both services' clocks).
+    """
+
+    criteria: frozenset[Criterion]
+
+    @classmethod
+    def parse(cls, text: object, *, parameter: str = "rule") -> DiffRule:
+        """Read a rule such as ``size``, ``size+etag`` or ``size+etag+newer``.
+
+        :raises InvalidInputError: for anything else.
+        """
+        names = {criterion.value: criterion for criterion in Criterion}
+        words = text.split("+") if isinstance(text, str) else [""]
+        if any(word not in names for word in words) or len(set(words)) != len(words):
+            accepted = "'size', 'etag' and 'newer', joined by '+', such as 'size+etag'"
+            raise InvalidInputError(parameter, found=text, accepted=accepted)
+        return cls(criteria=frozenset(names[word] for word in words) | {Criterion.SIZE})
+
+    @property
+    def text(self) -> str:
+        """The rule in the form that :meth:`parse` reads."""
+        return "+".join(c.value for c in Criterion if c in self.criteria)
+
+
+DEFAULT_RULE = DiffRule(criteria=frozenset({Criterion.SIZE, Criterion.ETAG}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvenPair:
+    """Two objects that an earlier run proved equal although their ETags cannot be compared.
+
+    A hint only: it counts while both sides still list exactly these ETags.
+    """
+
+    key: str
+    source_etag: str
+    target_etag: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetRules:
+    """What decides whether the target can hold a key exactly.
+
+    :param state_prefix: of the state location, if that is in the target bucket.
+    :param source_state_prefix: of our own state in the source bucket, if it is there.
+    """
+
+    max_key_bytes: int = 1024
+    max_object_size: int = 1 << 62
+    folds_keys: bool = False
+    state_prefix: str | None = None
+    source_state_prefix: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """One key, what to do about it, and why."""
+
+    verb: Verb
+    reason: Reason
+    key: str
+    target_key: str
+    source: ListedObject | None = None
+    target: ListedObject | None = None
+
+
+def folded(key: str) -> str:
+    """Return what a store that folds keys makes of a key: no empty or dot segments.
+
+    Source: observed on SeaweedFS, whose keys are paths of a file system.
+    """
+    segments = [part for part in key.split("/") if part not in {"", ".", ".."}]
+    return "/".join(segments) + ("/" if key.endswith("/") and segments else "")
+
+
+def diff(
+    source: Iterable[ListedObject],
+    target: Iterable[ListedObject],
+    *,
+    mapping: KeyMapping,
+    rule: DiffRule = DEFAULT_RULE,
+    rules: TargetRules = TargetRules(),
+    proven: Iterable[ProvenPair] = (),
+) -> Iterator[Action]:
+    """Merge two listings into actions, in key order.
+
+    :param source: listing under ``mapping.source_prefix``.
+    :param target: listing under ``mapping.target_prefix``.
+    :param proven: pairs proven by earlier runs, in order of their source keys.
+    :raises ListingError: if either listing is out of order or repeats a key.
+    """
+    lefts = _Cursor(source, lambda o: o.key, mapping.source_prefix, "source listing")
+    rights = _Cursor(target, lambda o: o.key, mapping.target_prefix, "target listing")
+    pairs = _Cursor(proven, lambda p: p.key, mapping.source_prefix, "record of proven pairs")
+    while lefts.head is not None or rights.head is not None:
+        left_first = rights.head is None or (
+            lefts.head is not None and lefts.position <= rights.position
+        )
+        if not left_first:
+            action = _only_at_target(rights.take(), mapping, rules)
+            if action is not None:
+                yield action
+            continue
+        both = rights.head is not None and lefts.position == rights.position
+        pairs.skip_to(lefts.position)
+        pair = pairs.head if pairs.position == lefts.position else None
+        found = lefts.take()
+        yield _decide(found, rights.take() if both else None, pair, mapping, rule, rules)
+
+
+_Item = TypeVar("_Item")
+
+
+class _Cursor(Generic[_Item]):
+    """The head of a sorted stream, with the order checked as it goes by (c02, c05)."""
+
+    def __init__(
+        self, items: Iterable[_Item], key: Callable[[_Item], str], prefix: str, name: str
+    ) -> None:
+        self._items = iter(items)
+        self._key = key
+        self._prefix = prefix
+        self._name = name
+        self.head: _Item | None = None
+        self.position = b""
+        self._advance(first=True)
+
+    def take(self) -> _Item:
+        """Return the head and move on."""
+        head = self.head
+        if head is None:
+            msg = f"{self._name} is at its end"
+            raise LookupError(msg)
+        self._advance(first=False)
+        return head
+
+    def skip_to(self, position: bytes) -> None:
+        """Drop what comes before ``position``."""
+        while self.head is not None and self.position < position:
+            self._advance(first=False)
+
+    def _advance(self, *, first: bool) -> None:
+        self.head = next(self._items, None)
+        if self.head is None:
+            return
+        key = self._key(self.head)
+        if not key.startswith(self._prefix):
+            msg = f"{self._name}: key {key!r} is not under {self._prefix!r}"
+            raise ListingError(msg)
+        position = key_bytes(key[len(self._prefix) :])
+        if not first and position <= self.position:
+            msg = f"{self._name}: key {key!r} is repeated or out of byte order"
+            raise ListingError(msg)
+        self.position = position
+
+
+def _only_at_target(found: ListedObject, mapping: KeyMapping, rules: TargetRules) -> Action | None:
+    if rules.state_prefix is not None and found.key.startswith(rules.state_prefix):
+        return None
+    return Action(
+        verb=Verb.SKIP,
+        reason=Reason.ONLY_AT_TARGET,
+        key=mapping.to_source(found.key),
+        target_key=found.key,
+        target=found,
+    )
+
+
+def _decide(
+    source: ListedObject,
+    target: ListedObject | None,
+    pair: ProvenPair | None,
+    mapping: KeyMapping,
+    rule: DiffRule,
+    rules: TargetRules,
+) -> Action:
+    target_key = mapping.to_target(source.key)
+    verb, reason = _special(source, target_key, rules) or (
+        (Verb.COPY, Reason.MISSING_AT_TARGET)
+        if target is None
+        else _compare(source, target, pair, rule)
+    )
+    return Action(
+        verb=verb,
+        reason=reason,
+        key=source.key,
+        target_key=target_key,
+        source=source,
+        target=target,
+    )
+
+
+def _special(
+    source: ListedObject, target_key: str, rules: TargetRules
+) -> tuple[Verb, Reason] | None:
+    own, state = rules.source_state_prefix, rules.state_prefix
+    if own is not None and source.key.startswith(own):
+        return Verb.SKIP, Reason.OWN_STATE
+    if state is not None and target_key.startswith(state):
+        return Verb.REFUSE, Reason.IN_STATE_LOCATION
+    if len(key_bytes(target_key)) > rules.max_key_bytes or not target_key:
+        return Verb.REFUSE, Reason.KEY_TOO_LONG if target_key else Reason.KEY_NOT_KEPT
+    if rules.folds_keys and folded(target_key) != target_key:
+        return Verb.REFUSE, Reason.KEY_NOT_KEPT
+    if source.size > rules.max_object_size:
+        return Verb.REFUSE, Reason.TOO_LARGE
+    return None
+
+
+def _compare(
+    source: ListedObject, target: ListedObject, pair: ProvenPair | None, rule: DiffRule
+) -> tuple[Verb, Reason]:
+    if source.size != target.size:
+        return Verb.COPY, Reason.SIZE_DIFFERS
+    match = Match.UNKNOWN
+    if Criterion.ETAG in rule.criteria:
+        if pair is not None and _still_proven(source, target, pair):
+            return Verb.SKIP, Reason.PROVEN_BEFORE
+        match = compare_etags(source.etag, target.etag)
+        if match is Match.SAME:
+            return Verb.SKIP, Reason.SAME_DIGEST
+        if match is Match.DIFFERENT:
+            return Verb.COPY, Reason.DIGEST_DIFFERS
+    if Criterion.NEWER in rule.criteria:
+        return _by_time(source, target, digest_asked=Criterion.ETAG in rule.criteria)
+    if Criterion.ETAG in rule.criteria:
+        return Verb.COPY, Reason.DIGEST_UNKNOWN
+    return Verb.SKIP, Reason.SAME_SIZE
+
+
+def _by_time(
+    source: ListedObject, target: ListedObject, *, digest_asked: bool
+) -> tuple[Verb, Reason]:
+    # Services tell times in whole seconds: an equal second may hide a later write.
+    if source.last_modified >= target.last_modified:
+        return Verb.COPY, Reason.SOURCE_NEWER
+    return Verb.SKIP, Reason.UNKNOWN_NOT_NEWER if digest_asked else Reason.NOT_NEWER
+
+
+def _still_proven(source: ListedObject, target: ListedObject, pair: ProvenPair) -> bool:
+    return (
+        source.size == pair.size
+        and normal_etag(source.etag) == normal_etag(pair.source_etag)
+        and normal_etag(target.etag) == normal_etag(pair.target_etag)
+    )

@@ -1,0 +1,1 @@
+"""Doing what a plan says: copy, resume, verify, report. No Airflow, no SDK, no concrete store."""

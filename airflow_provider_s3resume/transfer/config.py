@@ -1,0 +1,74 @@
+"""How a copy is done; every value is checked when the configuration is made."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_s3resume.exceptions import InvalidInputError
+from airflow_provider_s3resume.plan.parts import DEFAULT_PART_SIZE, GIB, MIB
+from airflow_provider_s3resume.storage.base import WriteOptions
+
+MIN_MEMORY_BUDGET = 16 * MIB
+
+
+class OnSourceChange(enum.Enum):
+    """What to do about a source object that is not the planned one any more.
+
+    ``START_OVER`` copies the object as it is now, once, and the report says so; ``FAIL`` fails it.
+    """
+
+    START_OVER = "start_over"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyConfig:
+    """Sizes in bytes, times in seconds.
+
+    :param part_size: of objects whose source layout is not reproduced.
+    :param multipart_threshold: objects of up to this size are written in one request.
+    :param memory_budget: bytes of object data held at once, over all objects and parts of a task.
+    :param part_concurrency: threads that move bytes.
+    :param object_concurrency: objects that are under way at once.
+    :param reproduce_layout: cut as the source was cut, so that the ETags can be compared.
+    :param max_manifest_age_s: an older plan is refused.
+    """
+
+    part_size: int = DEFAULT_PART_SIZE
+    multipart_threshold: int = DEFAULT_PART_SIZE
+    memory_budget: int = 128 * MIB
+    part_concurrency: int = 8
+    object_concurrency: int = 8
+    reproduce_layout: bool = True
+    carry_metadata: bool = True
+    carry_tags: bool = True
+    on_source_change: OnSourceChange = OnSourceChange.START_OVER
+    max_manifest_age_s: float = 7 * 24 * 3600.0
+    options: WriteOptions = field(default_factory=WriteOptions)
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work.
+
+        :raises InvalidInputError: naming the parameter, what was found and what is accepted.
+        """
+        _whole("part_size", self.part_size, 1, 5 * GIB)
+        _whole("multipart_threshold", self.multipart_threshold, 1, 5 * GIB)
+        _whole("memory_budget", self.memory_budget, MIN_MEMORY_BUDGET, 1024 * GIB)
+        _whole("part_concurrency", self.part_concurrency, 1, 256)
+        _whole("object_concurrency", self.object_concurrency, 1, 256)
+        if not self.max_manifest_age_s > 0:
+            raise InvalidInputError(
+                "max_manifest_age_s", found=self.max_manifest_age_s, accepted="more than 0 seconds"
+            )
+        if self.options.kms_key_id is not None and self.options.encryption != "aws:kms":
+            raise InvalidInputError(
+                "encryption", found=self.options.encryption, accepted="'aws:kms' with a kms_key_id"
+            )
+
+
+def _whole(name: str, value: Any, least: int, most: int) -> None:  # noqa: ANN401 - user input
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        accepted = f"a whole number from {least} to {most}"
+        raise InvalidInputError(name, found=value, accepted=accepted)
