@@ -1,0 +1,53 @@
+# `make env` needs a Python 3.11, 3.12 or 3.13 with pip, and nothing else: it makes .tools and .venv.
+# Name another Python with PYTHON=/path/to/python. All paths here are relative, so that the clone may
+# stand in a folder with spaces in its name.
+
+SHELL := /bin/sh
+# Airflow is slow to start when nothing it imports may be byte-compiled.
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHON
+
+IN_VENV := .venv/bin/python
+SUITES := $(IN_VENV) -m tests.support.suites
+
+.PHONY: help env demo demo-stop clean lint format test test-fast test-integration test-fault \
+	test-e2e test-kill test-wheel
+
+help:
+	@echo 'make env            make or renew the environment (.tools, .venv)'
+	@echo 'make demo           two S3 servers and an Airflow with the example DAGs, on this machine'
+	@echo 'make demo-stop      stop them'
+	@echo 'make lint           ruff, mypy and the import contracts'
+	@echo 'make test-fast      lint and the tests that need nothing but Python'
+	@echo 'make test           everything; single suites: make test-integration, test-fault, test-e2e,'
+	@echo '                    test-kill, test-wheel'
+	@echo 'make clean          remove all that the other targets made'
+
+env:
+	@python="$$(sh tests/support/find-python)" && "$$python" tests/support/bootstrap.py env
+
+demo: env
+	@$(IN_VENV) -m tests.support.demo start
+
+demo-stop: env
+	@$(IN_VENV) -m tests.support.demo stop
+
+clean:
+	@if [ -x $(IN_VENV) ] && [ -e .state/demo ]; then $(IN_VENV) -m tests.support.demo stop; fi
+	@python="$$(sh tests/support/find-python)" && "$$python" tests/support/bootstrap.py clean
+
+lint: env
+	@$(SUITES) lint
+
+format: env
+	@.venv/bin/python -m ruff format .
+	@.venv/bin/python -m ruff check --fix .
+
+test-fast: env
+	@$(SUITES) lint fast
+
+test: env
+	@$(SUITES) lint fast integration fault e2e kill wheel
+
+test-integration test-fault test-e2e test-kill test-wheel: test-%: env
+	@$(SUITES) $*
