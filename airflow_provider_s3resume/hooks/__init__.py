@@ -1,0 +1,1 @@
+"""Connections become stores: the only place where Airflow's connections are read."""

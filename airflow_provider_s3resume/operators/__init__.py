@@ -1,0 +1,1 @@
+"""Tasks of a sync: glue between Airflow and the engine."""

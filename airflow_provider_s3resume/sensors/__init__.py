@@ -1,0 +1,1 @@
+"""Wait until there is something to sync."""
