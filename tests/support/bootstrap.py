@@ -50,7 +50,7 @@ def stop(message: str) -> None:
 
 
 def child_environment() -> dict[str, str]:
-    """Return the environment for pip and uv: byte-compiling, and of no other virtual environment."""
+    """Return the environment for pip and uv: byte-compiling, and of no other environment."""
     unwanted = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
     kept = {name: value for name, value in os.environ.items() if name not in unwanted}
     return {**kept, "UV_PROJECT_ENVIRONMENT": str(VENV), "UV_NO_PROGRESS": "1"}
@@ -117,7 +117,9 @@ def run(command: list[str], name: str) -> None:
     """Run one step, and stop with its name when it fails."""
     code = subprocess.run(command, check=False, cwd=ROOT, env=child_environment()).returncode
     if code != 0:
-        stop(f"{name} ended with exit code {code}; `make env` tries again, `make clean` starts anew")
+        stop(
+            f"{name} ended with exit code {code}; `make env` tries again, `make clean` starts anew"
+        )
 
 
 def make_environment() -> None:

@@ -1,0 +1,151 @@
+"""Children that start in a session of their own, become ready by a deadline, and always end.
+
+A watchdog (see ``watchdog``) ends them even when the process that started them is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.support import watchdog
+
+_POLL_S = 0.05
+_LOG_TAIL = 4_000
+
+
+class NotReadyError(RuntimeError):
+    """A child ended, or did not become ready before its deadline."""
+
+
+def wait_until(condition: Callable[[], bool], *, deadline_s: float, what: str) -> None:
+    """Return once the condition holds; raise TimeoutError naming ``what`` at the deadline."""
+    end = time.monotonic() + deadline_s
+    while not condition():
+        if time.monotonic() >= end:
+            raise TimeoutError(f"{what}: not so after {deadline_s:g} s")
+        threading.Event().wait(_POLL_S)
+
+
+class _Watchdog:
+    """The one watchdog of this process, started with the first child."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._owner = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def tell(self, line: str) -> None:
+        with self._lock:
+            if self._process is None or self._owner != os.getpid():
+                self._owner = os.getpid()
+                self._process = self._start()
+            if self._process.stdin is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    self._process.stdin.write(line.encode() + b"\n")
+                    self._process.stdin.flush()
+
+    @staticmethod
+    def _start() -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-I", watchdog.__file__]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+
+
+_watchdog = _Watchdog()
+
+
+class Child:
+    """A running program with its log; as a context manager it is stopped at the end.
+
+    ``command`` is run at once. ``env`` is the whole environment of the child, without which it
+    gets a copy of ours. Everything it prints goes to ``log_file``.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        *,
+        log_file: Path,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> None:
+        self.name = name
+        self.log_file = log_file
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        with log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                list(map(str, command)),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=None if env is None else dict(env),
+                cwd=cwd,
+                start_new_session=True,
+            )
+        _watchdog.tell(f"+{self.process.pid}")
+
+    @property
+    def pid(self) -> int:
+        """The process id, which is the id of its session too."""
+        return self.process.pid
+
+    def is_running(self) -> bool:
+        """Return whether the program itself has not ended."""
+        return self.process.poll() is None
+
+    def log_tail(self) -> str:
+        """Return the last lines of the log."""
+        return self.log_file.read_text(errors="replace")[-_LOG_TAIL:]
+
+    def wait_ready(self, ready: Callable[[], bool], *, deadline_s: float) -> None:
+        """Wait until ``ready()``; a child that ends or is late raises NotReadyError and its log."""
+
+        def ready_or_ended() -> bool:
+            return not self.is_running() or ready()
+
+        try:
+            wait_until(ready_or_ended, deadline_s=deadline_s, what=f"{self.name} is ready")
+        except TimeoutError as error:
+            raise NotReadyError(f"{error}\n{self.log_tail()}") from error
+        if not self.is_running():
+            code = self.process.returncode
+            raise NotReadyError(f"{self.name} ended with exit code {code}\n{self.log_tail()}")
+
+    def stop(self, *, grace_s: float = 10.0) -> None:
+        """End the program: SIGTERM to it, then whatever is left of its session by force."""
+        if self.is_running():
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(grace_s)
+        self.kill()
+
+    def kill(self) -> None:
+        """End the program and all that it started with SIGKILL, now."""
+        while left := watchdog.members({self.pid}):
+            watchdog.signal_all(left, signal.SIGKILL)
+            threading.Event().wait(_POLL_S)
+        self.process.wait()
+        _watchdog.tell(f"-{self.pid}")
+
+    def __enter__(self) -> Self:
+        """Return the running child."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop the child."""
+        self.stop()
