@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -25,13 +26,25 @@ MARKERS = {
     "integration": "integration",
 }
 FAST = "fast"
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
+STATE = HERE.parent / ".state" / "tests"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Offer --suite."""
     suites = [FAST, *sorted(set(MARKERS.values()))]
     parser.addoption("--suite", choices=suites, help="run the tests of one suite only")
+
+
+def pytest_configure() -> None:
+    """Keep all files inside the clone, and the SDKs from settings and credentials of others."""
+    STATE.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(STATE))
+    os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(STATE / "hypothesis"))
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+    os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
 
 
 def suite_of(item: pytest.Item) -> str:

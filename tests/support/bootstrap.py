@@ -29,11 +29,6 @@ REMOVED_BY_CLEAN = (
     ".venv",
     ".tools",
     ".state",
-    ".mypy_cache",
-    ".ruff_cache",
-    ".pytest_cache",
-    ".import_linter_cache",
-    ".hypothesis",
     "build",
     "dist",
 )

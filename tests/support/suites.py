@@ -28,7 +28,7 @@ def lint_commands() -> list[list[str]]:
     return [
         [str(BIN / "ruff"), "check", "."],
         [str(BIN / "ruff"), "format", "--check", "."],
-        [python, str(BIN / "lint-imports")],
+        [python, str(BIN / "lint-imports"), "--cache-dir", ".state/import_linter_cache"],
         [python, "-m", "mypy", *sources],
     ]
 
