@@ -123,10 +123,18 @@ class Child:
 
     def stop(self, *, grace_s: float = 10.0) -> None:
         """End the program: SIGTERM to it, then whatever is left of its session by force."""
+        self.ask_to_end()
+        self.end_within(grace_s)
+
+    def ask_to_end(self) -> None:
+        """Send SIGTERM and do not wait."""
         if self.is_running():
             self.process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(grace_s)
+
+    def end_within(self, grace_s: float) -> None:
+        """Wait for the program to end by itself; kill what is left of its session then."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(grace_s)
         self.kill()
 
     def kill(self) -> None:
