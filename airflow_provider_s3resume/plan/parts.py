@@ -156,7 +156,7 @@ def uniform_source_layout(size: int, part_count: int, first_part: int) -> PartLa
 
 
 def exact_source_layout(size: int, sizes: Sequence[int]) -> PartLayout | None:
-    """Return the source's layout from the sizes of all its parts, ``None`` if they do not add up."""
+    """Return the layout that the sizes of all parts make, ``None`` if they do not add up."""
     if not sizes or sum(sizes) != size or min(sizes) < 1:
         return None
     if all(n == sizes[0] for n in sizes[:-1]) and sizes[-1] <= sizes[0]:

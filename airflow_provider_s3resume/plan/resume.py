@@ -41,7 +41,7 @@ class Checkpoint:
     :param upload_id: ``None`` while only the intent to create an upload is recorded.
     :param uploads_before: ids of the uploads of this key that existed when the intent was recorded.
     :param algorithm: name of the checksum algorithm that the parts carry.
-    :param expected_target: ETag of the target object that the plan saw, ``None`` if there was none.
+    :param superseded: ids of uploads of ours that were given up and may still be there.
     """
 
     source_uri: str
@@ -52,8 +52,8 @@ class Checkpoint:
     algorithm: str
     uploads_before: tuple[str, ...] = ()
     parts: tuple[PartRecord, ...] = ()
+    superseded: tuple[str, ...] = ()
     started: float = 0.0
-    expected_target: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ What every store promises
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 from airflow_provider_s3resume.plan.objects import ALL_KEYS, ContentAttributes
 from airflow_provider_s3resume.plan.parts import Limits
@@ -169,7 +169,7 @@ class RangeReader(Protocol):
     def close(self) -> None:
         """Give the connection back; never raises."""
 
-    def __enter__(self) -> RangeReader:
+    def __enter__(self) -> Self:
         """Return the reader itself."""
 
     def __exit__(self, *exc_info: object) -> None:

@@ -11,8 +11,10 @@ from airflow_provider_s3resume.plan.manifest import dumps, loads
 
 
 class Status(enum.Enum):
-    """``ALREADY_THERE``: an earlier attempt, or another worker, had landed it. ``GONE``: the
-    source object was deleted after the plan was made.
+    """The end of one object's copy.
+
+    ``ALREADY_THERE``: an earlier attempt, or another worker, had landed it. ``GONE``: the source
+    object was deleted after the plan was made.
     """
 
     COPIED = "copied"
@@ -50,6 +52,8 @@ class Outcome:
     :param bytes_moved: bytes sent by this attempt.
     :param unprotected: the target could not make the write conditional on what the plan saw.
     :param notes: what the target could not hold, why a layout was not reproduced, and the like.
+    :param checkpointed: a checkpoint stands until this line is written.
+    :param superseded: ids of uploads that were given up on the way.
     :param error: only if failed; ``error_kind`` is the class, ``retryable`` its verdict.
     """
 
@@ -65,6 +69,8 @@ class Outcome:
     reread_parts: int = 0
     bytes_moved: int = 0
     unprotected: bool = False
+    checkpointed: bool = False
+    superseded: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     error: str | None = None
     error_kind: str | None = None
@@ -86,6 +92,7 @@ class Outcome:
         try:
             data["status"], data["proof"] = Status(data["status"]), Proof(data["proof"])
             data["notes"] = tuple(data["notes"])
+            data["superseded"] = tuple(data["superseded"])
             return cls(**data)
         except (KeyError, TypeError, ValueError) as error:
             raise ManifestError(

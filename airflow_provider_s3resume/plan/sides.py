@@ -1,0 +1,134 @@
+"""Whether two places may be synced at all, decided from their names before anything is asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_provider_s3resume.exceptions import InvalidInputError
+from airflow_provider_s3resume.plan.objects import Location
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+DEFAULT_STATE_PREFIX = ".s3resume/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where a sync reads, writes, and keeps its state."""
+
+    source: Location
+    target: Location
+    state: Location
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Scheme, host and port of each place's service; see ``ObjectStore.service``."""
+
+    source: str
+    target: str
+    state: str
+
+
+def parse_places(source_uri: object, target_uri: object, state_uri: object = None) -> Places:
+    """Read the three URIs of a sync; without a state URI it is ``.s3resume/`` in the target bucket.
+
+    :raises InvalidInputError: naming ``source_uri``, ``target_uri`` or ``state_uri``.
+    """
+    source = _parse("source_uri", source_uri)
+    target = _parse("target_uri", target_uri)
+    if state_uri is None:
+        state = Location(bucket=target.bucket, prefix=DEFAULT_STATE_PREFIX, scheme=target.scheme)
+    else:
+        state = _parse("state_uri", state_uri)
+    _check_boundaries(source, target)
+    if not state.prefix.endswith("/") or state.prefix.startswith("/"):
+        accepted = "a prefix that ends with '/', such as 's3://bucket/.s3resume/'"
+        raise InvalidInputError("state_uri", found=state.uri, accepted=accepted)
+    return Places(source=source, target=target, state=state)
+
+
+def check_overlap(places: Places, services: Services) -> None:
+    """Refuse places that lie in one another, where service and bucket are the same.
+
+    A state location inside the source or the target is fine: it is never taken for data.
+
+    :raises InvalidInputError: naming the parameter to change.
+    """
+    source, target, state = places.source, places.target, places.state
+    if _nested(source, services.source, target, services.target):
+        accepted = f"a place that neither holds nor lies in the source, {source.uri}"
+        raise InvalidInputError("target_uri", found=target.uri, accepted=accepted)
+    for name, place, service in (
+        ("source_uri", source, services.source),
+        ("target_uri", target, services.target),
+    ):
+        if _same_bucket(place, service, state, services.state) and place.prefix.startswith(
+            state.prefix
+        ):
+            accepted = f"a place outside of the state location, {state.uri}"
+            raise InvalidInputError(name, found=place.uri, accepted=accepted)
+
+
+def parse_object(uri: object, parameter: str) -> Location:
+    """Read the URI of one object; its key is the location's ``prefix``.
+
+    :raises InvalidInputError: if it is no URI, or names a bucket without a key.
+    """
+    found = _parse(parameter, uri)
+    if not found.prefix:
+        accepted = "an object's URI such as 's3://bucket/key'"
+        raise InvalidInputError(parameter, found=uri, accepted=accepted)
+    return found
+
+
+def check_pair(source: Location, target: Location, *, same_service: bool) -> None:
+    """Refuse to copy an object onto itself.
+
+    :raises InvalidInputError: naming ``target_uri``.
+    """
+    if same_service and (source.bucket, source.prefix) == (target.bucket, target.prefix):
+        accepted = "another object than the source"
+        raise InvalidInputError("target_uri", found=target.uri, accepted=accepted)
+
+
+def check_unknown(found: Mapping[str, object], known: Iterable[str], *, what: str) -> None:
+    """Refuse names that nothing reads: a misspelt parameter must not pass for its default.
+
+    :param what: what is checked, such as ``params``.
+    :raises InvalidInputError: naming the unknown ones and those that are known.
+    """
+    names = sorted(known)
+    unknown = sorted(set(found) - set(names))
+    if unknown:
+        raise InvalidInputError(what, found=", ".join(unknown), accepted=", ".join(names))
+
+
+def _parse(parameter: str, uri: object) -> Location:
+    if not isinstance(uri, str):
+        accepted = "a URI such as 's3://bucket/prefix/'"
+        raise InvalidInputError(parameter, found=uri, accepted=accepted)
+    return Location.parse(uri, parameter=parameter)
+
+
+def _check_boundaries(source: Location, target: Location) -> None:
+    if _whole(source.prefix) != _whole(target.prefix):
+        wanted = "ends with '/' (or is empty)" if _whole(source.prefix) else "does not end with '/'"
+        accepted = f"a prefix that {wanted}, as that of the source, {source.uri}"
+        raise InvalidInputError("target_uri", found=target.uri, accepted=accepted)
+
+
+def _whole(prefix: str) -> bool:
+    return not prefix or prefix.endswith("/")
+
+
+def _same_bucket(one: Location, one_service: str, other: Location, other_service: str) -> bool:
+    return (one_service, one.bucket) == (other_service, other.bucket)
+
+
+def _nested(one: Location, one_service: str, other: Location, other_service: str) -> bool:
+    return _same_bucket(one, one_service, other, other_service) and (
+        one.prefix.startswith(other.prefix) or other.prefix.startswith(one.prefix)
+    )

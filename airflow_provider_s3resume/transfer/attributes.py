@@ -1,0 +1,71 @@
+"""What the target object is written with: the source's attributes, and what the user asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from airflow_provider_s3resume.exceptions import AccessDeniedError, UnsupportedError
+from airflow_provider_s3resume.plan.objects import ContentAttributes
+from airflow_provider_s3resume.storage.base import Condition, NewUpload
+
+if TYPE_CHECKING:
+    from airflow_provider_s3resume.plan.digests import ChecksumAlgorithm
+    from airflow_provider_s3resume.plan.manifest import CopyEntry
+    from airflow_provider_s3resume.plan.objects import ObjectInfo
+    from airflow_provider_s3resume.transfer.context import CopyContext
+
+
+def upload_of(
+    context: CopyContext,
+    entry: CopyEntry,
+    info: ObjectInfo,
+    algorithm: ChecksumAlgorithm | None,
+    *,
+    full_object: bool,
+) -> tuple[NewUpload, list[str]]:
+    """Return what the target object is made with, and a note for what cannot be carried over."""
+    attributes, notes = _carried(context, entry, info)
+    upload = NewUpload(
+        attributes=attributes,
+        options=context.config.options,
+        algorithm=algorithm,
+        full_object=full_object,
+    )
+    return upload, notes
+
+
+def _carried(
+    context: CopyContext, entry: CopyEntry, info: ObjectInfo
+) -> tuple[ContentAttributes, list[str]]:
+    if not context.config.carry_metadata:
+        return ContentAttributes(), []
+    notes: list[str] = []
+    if info.missing_metadata:
+        notes.append(f"{info.missing_metadata} metadata entries cannot be read at the source")
+    tags, tag_notes = _tags(context, entry, info)
+    return replace(info.attributes, tags=tags), notes + tag_notes
+
+
+def _tags(
+    context: CopyContext, entry: CopyEntry, info: ObjectInfo
+) -> tuple[dict[str, str], list[str]]:
+    wanted = context.config.carry_tags and context.source.capabilities.tags and info.tag_count != 0
+    # GET and HEAD tell the number of tags only to callers that may read them, and only if > 0.
+    if not wanted or info.tag_count is None:
+        return {}, []
+    if not context.target.capabilities.tags:
+        return {}, [f"{info.tag_count} tags not carried: the target has none"]
+    try:
+        return dict(context.source.get_tags(entry.key, version_id=entry.version_id)), []
+    except (AccessDeniedError, UnsupportedError) as error:
+        return {}, [f"{info.tag_count} tags not carried: {error.detail}"]
+
+
+def condition_of(entry: CopyEntry, *, supported: bool) -> Condition | None:
+    """Return the condition that the target must still be as the plan saw it (c18)."""
+    if not supported or (entry.target_there and entry.target_etag is None):
+        return None
+    if entry.target_there:
+        return Condition(etag=entry.target_etag)
+    return Condition(absent=True)

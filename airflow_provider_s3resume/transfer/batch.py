@@ -1,0 +1,259 @@
+"""Copy one batch of a manifest: many objects at once, each failure on its own.
+
+A retry of the task finds what is already there by listing the target for the batch's own key
+range, and copies only the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_s3resume.exceptions import (
+    CopyStoppedError,
+    ObjectsFailedError,
+    S3ResumeError,
+)
+from airflow_provider_s3resume.plan.manifest import BatchRef, CopyEntry, check_age
+from airflow_provider_s3resume.plan.parts import check_part_size
+from airflow_provider_s3resume.transfer.checkpoints import CheckpointRecords
+from airflow_provider_s3resume.transfer.context import CopyContext
+from airflow_provider_s3resume.transfer.copier import copy_object
+from airflow_provider_s3resume.transfer.earlier import found_at_target
+from airflow_provider_s3resume.transfer.journal import Journal
+from airflow_provider_s3resume.transfer.loading import (
+    check_sides,
+    load_entries,
+    load_manifest,
+    load_outcomes,
+    outcomes_name,
+)
+from airflow_provider_s3resume.transfer.outcomes import Outcome, Status
+from airflow_provider_s3resume.transfer.pool import MemoryBudget, Workers
+from airflow_provider_s3resume.transfer.progress import Figures, Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from airflow_provider_s3resume.storage.base import ObjectStore
+    from airflow_provider_s3resume.transfer.config import CopyConfig
+    from airflow_provider_s3resume.transfer.state import StateLocation
+    from airflow_provider_s3resume.transfer.stopping import StopSignal
+
+log = logging.getLogger(__name__)
+
+PROGRESS_S = 5.0
+NAMED_FAILURES = 5
+_SETTLE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchResult:
+    """What became of a batch.
+
+    :param counts: status → objects.
+    """
+
+    index: int
+    outcomes_key: str
+    counts: Mapping[str, int]
+    figures: Figures
+    failures: tuple[Outcome, ...]
+
+    def raise_for_failures(self) -> None:
+        """Return if every object landed.
+
+        :raises ObjectsFailedError: naming the first that failed, and why.
+        """
+        if not self.failures:
+            return
+        total = sum(self.counts.values())
+        named = "; ".join(f"{o.key!r}: {o.error}" for o in self.failures[:NAMED_FAILURES])
+        more = len(self.failures) - NAMED_FAILURES
+        tail = f"; and {more} more" if more > 0 else ""
+        raise ObjectsFailedError(
+            f"{len(self.failures)} of {total} objects of batch {self.index} failed, all others "
+            f"were dealt with: {named}{tail}",
+            retryable=any(outcome.retryable for outcome in self.failures),
+        )
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """Return what goes into XCom: figures, no keys of objects."""
+        return {
+            "batch": self.index,
+            "outcomes": self.outcomes_key,
+            "counts": dict(self.counts),
+            "bytes_moved": self.figures.bytes_moved,
+            "parts_sent": self.figures.parts_sent,
+            "parts_kept": self.figures.parts_kept,
+            "failed": len(self.failures),
+        }
+
+
+def copy_batch(
+    source: ObjectStore,
+    target: ObjectStore,
+    state: StateLocation,
+    ref: BatchRef,
+    config: CopyConfig,
+    *,
+    stop: StopSignal,
+    now: float,
+    on_progress: Callable[[Figures], None] | None = None,
+) -> BatchResult:
+    """Copy the objects of one batch.
+
+    :param now: seconds since the epoch.
+    :param on_progress: called about every five seconds from this thread.
+    :raises ManifestError: if the manifest cannot be used; nothing was copied.
+    :raises InvalidInputError: if the configuration does not fit the target.
+    :raises CopyStoppedError: if told to stop; what was done is recorded.
+    :returns: the result, failures included: see :meth:`BatchResult.raise_for_failures`.
+    """
+    check_part_size(config.part_size, target.limits)
+    manifest = load_manifest(state, ref.manifest)
+    check_age(manifest, now=now, max_age_s=config.max_manifest_age_s)
+    check_sides(manifest, source, target)
+    entries = load_entries(state, ref)
+    before = load_outcomes(state, ref.manifest, ref.index)
+    progress = Progress(objects=len(entries), size=sum(entry.size for entry in entries))
+    workers = Workers(config.part_concurrency, "s3resume-part")
+    context = CopyContext(
+        source=source,
+        target=target,
+        records=CheckpointRecords(state),
+        config=config,
+        budget=MemoryBudget(config.memory_budget),
+        workers=workers,
+        stop=stop,
+        progress=progress,
+        started=now,
+        known_checkpoints=_known_checkpoints(state),
+    )
+    journal = Journal(state, outcomes_name(ref.manifest, ref.index), context)
+    try:
+        done = {} if before is None else found_at_target(target, ref, entries, before)
+        journal.begin(done.values())
+        todo = [entry for entry in entries if entry.key not in done]
+        _Run(context, todo, journal, on_progress).run()
+    finally:
+        workers.close()
+    return _result(ref, journal, progress.figures())
+
+
+def _known_checkpoints(state: StateLocation) -> frozenset[str]:
+    prefix = state.prefix + "checkpoints/"
+    return frozenset(o.key.removeprefix(state.prefix) for o in state.store.list_objects(prefix))
+
+
+def _result(ref: BatchRef, journal: Journal, figures: Figures) -> BatchResult:
+    outcomes = journal.outcomes()
+    counts: dict[str, int] = {}
+    for outcome in outcomes:
+        counts[outcome.status.value] = counts.get(outcome.status.value, 0) + 1
+    return BatchResult(
+        index=ref.index,
+        outcomes_key=journal.name,
+        counts=counts,
+        figures=figures,
+        failures=tuple(o for o in outcomes if o.status is Status.FAILED),
+    )
+
+
+class _Run:
+    """The objects of a batch under way, a bounded number at a time."""
+
+    def __init__(
+        self,
+        context: CopyContext,
+        entries: list[CopyEntry],
+        journal: Journal,
+        on_progress: Callable[[Figures], None] | None,
+    ) -> None:
+        self._context = context
+        self._entries = entries
+        self._journal = journal
+        self._on_progress = on_progress
+        self._told = time.monotonic()
+        self._hopeless: S3ResumeError | None = None
+
+    def run(self) -> None:
+        """Copy all; each object ends in an outcome, unless told to stop."""
+        objects = Workers(self._context.config.object_concurrency, "s3resume-object")
+        running: set[Future[None]] = set()
+        try:
+            for entry in self._entries:
+                running.add(objects.submit(partial(self._one, entry)))
+                while len(running) >= self._context.config.object_concurrency:
+                    running = self._collect(running)
+                if self._context.stop.is_set():
+                    break
+            while running and not self._context.stop.is_set():
+                running = self._collect(running)
+        finally:
+            wait(running, timeout=_SETTLE_S)
+            objects.close()
+            self._journal.flush()
+        self._context.stop.check()
+
+    def _collect(self, running: set[Future[None]]) -> set[Future[None]]:
+        done, left = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
+        for future in done:
+            future.result()
+        self._journal.flush_if_due()
+        if self._on_progress and time.monotonic() - self._told >= PROGRESS_S:
+            self._told = time.monotonic()
+            self._on_progress(self._context.progress.figures())
+        return left
+
+    def _one(self, entry: CopyEntry) -> None:
+        if self._context.stop.is_set():
+            return
+        try:
+            if self._hopeless is not None:
+                self._fail(entry, self._hopeless)
+                return
+            outcome = copy_object(self._context, entry)
+        except CopyStoppedError:
+            return
+        except S3ResumeError as error:
+            self._fail(entry, error)
+            return
+        self._context.progress.add(objects_done=1)
+        self._journal.add(outcome)
+
+    def _fail(self, entry: CopyEntry, error: S3ResumeError) -> None:
+        log.error("%s: %s", entry.key, error)
+        self._context.progress.add(objects_failed=1)
+        self._journal.add(
+            Outcome(
+                key=entry.key,
+                target_key=entry.target_key,
+                status=Status.FAILED,
+                size=entry.size,
+                source_etag=entry.etag,
+                error=str(error),
+                error_kind=type(error).__name__,
+                retryable=error.retryable,
+            )
+        )
+        if not error.retryable:
+            self._check_stores()
+
+    def _check_stores(self) -> None:
+        """After a hopeless error, find out whether it is the object's or everything's.
+
+        If a bucket itself does not answer, trying the other objects would only add requests.
+        """
+        if self._hopeless is not None:
+            return
+        try:
+            self._context.source.check_access()
+            self._context.target.check_access()
+        except S3ResumeError as error:
+            if not error.retryable:
+                self._hopeless = error

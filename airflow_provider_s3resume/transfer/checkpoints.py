@@ -1,0 +1,111 @@
+"""Checkpoints in the state location: one record for each pair of source and target object.
+
+A record is a hint. It is bound to the source's identity, the target and the layout, and whatever
+it says is checked against ListParts. It is written with a condition on the record that was read,
+where the store can: a second worker on the same object is noticed, not overwritten.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_s3resume.exceptions import ManifestError
+from airflow_provider_s3resume.plan.manifest import check_schema, dumps, loads
+from airflow_provider_s3resume.plan.objects import SourceIdentity
+from airflow_provider_s3resume.plan.parts import PartLayout
+from airflow_provider_s3resume.plan.resume import Checkpoint, PartRecord
+from airflow_provider_s3resume.storage.base import Condition
+
+if TYPE_CHECKING:
+    from airflow_provider_s3resume.transfer.state import StateLocation
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A checkpoint and the ETag of the record that it was read from or written to."""
+
+    checkpoint: Checkpoint
+    etag: str | None
+
+
+class CheckpointRecords:
+    """All checkpoints of a state location."""
+
+    def __init__(self, state: StateLocation) -> None:
+        self._state = state
+
+    @staticmethod
+    def name_of(source_uri: str, target_uri: str) -> str:
+        """Return the record's name under the state prefix."""
+        pair = f"{source_uri}\n{target_uri}".encode("utf-8", "surrogatepass")
+        return f"checkpoints/{hashlib.sha256(pair).hexdigest()}.json"
+
+    def load(self, source_uri: str, target_uri: str) -> Stored | str | None:
+        """Return the record; the reason if it cannot be used; ``None`` if none is there."""
+        found = self._state.read_with_etag(self.name_of(source_uri, target_uri))
+        if found is None:
+            return None
+        try:
+            return Stored(checkpoint=from_json(found[0]), etag=found[1])
+        except ManifestError as error:
+            return f"the checkpoint cannot be used: {error}"
+
+    def save(
+        self, checkpoint: Checkpoint, previous: Stored | None, *, force: bool = False
+    ) -> Stored:
+        """Write the record over the one that was read before (or over none).
+
+        :param force: write over whatever is there.
+        :raises PreconditionFailedError: if another worker wrote meanwhile.
+        """
+        condition = None
+        if not force:
+            etag = previous.etag if previous is not None else None
+            condition = Condition(etag=etag) if etag else Condition(absent=True)
+        name = self.name_of(checkpoint.source_uri, checkpoint.target_uri)
+        return Stored(
+            checkpoint=checkpoint, etag=self._state.write_text(name, to_json(checkpoint), condition)
+        )
+
+    def forget(self, source_uri: str, target_uri: str) -> None:
+        """Remove the record."""
+        self._state.delete(self.name_of(source_uri, target_uri))
+
+
+def to_json(checkpoint: Checkpoint) -> str:
+    """Return the record's text. Parts are arrays, as there may be 10,000 of them."""
+    data = asdict(checkpoint)
+    data["schema"] = SCHEMA
+    data["parts"] = [[p.part_number, p.size, p.etag, p.checksum] for p in checkpoint.parts]
+    return dumps(data)
+
+
+def from_json(text: str) -> Checkpoint:
+    """Read a record.
+
+    :raises ManifestError: if it is damaged or of another version.
+    """
+    data: dict[str, Any] = loads(text, what="checkpoint")
+    check_schema(data, SCHEMA, what="checkpoint")
+    del data["schema"]
+    try:
+        sizes = data["layout"]["sizes"]
+        data["layout"] = PartLayout(
+            **{**data["layout"], "sizes": tuple(sizes) if sizes is not None else None}
+        )
+        data["identity"] = SourceIdentity(**data["identity"])
+        data["uploads_before"] = tuple(data["uploads_before"])
+        data["superseded"] = tuple(data["superseded"])
+        data["parts"] = tuple(
+            PartRecord(part_number=number, size=size, etag=etag, checksum=checksum)
+            for number, size, etag, checksum in data["parts"]
+        )
+        return Checkpoint(**data)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ManifestError(
+            "checkpoint", found=str(error), accepted="the fields that this version writes"
+        ) from error

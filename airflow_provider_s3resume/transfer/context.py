@@ -1,0 +1,64 @@
+"""What the copy of every object of one task shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from airflow_provider_s3resume.plan.objects import object_uri
+
+if TYPE_CHECKING:
+    from airflow_provider_s3resume.storage.base import ObjectStore
+    from airflow_provider_s3resume.transfer.checkpoints import CheckpointRecords
+    from airflow_provider_s3resume.transfer.config import CopyConfig
+    from airflow_provider_s3resume.transfer.outcomes import Proof, Status
+    from airflow_provider_s3resume.transfer.pool import MemoryBudget, Workers
+    from airflow_provider_s3resume.transfer.progress import Progress
+    from airflow_provider_s3resume.transfer.stopping import StopSignal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyContext:
+    """Stores, records, configuration, and the threads and memory that all objects share.
+
+    :param known_checkpoints: names of the checkpoint records that stood there at the start.
+    """
+
+    source: ObjectStore
+    target: ObjectStore
+    records: CheckpointRecords
+    config: CopyConfig
+    budget: MemoryBudget
+    workers: Workers
+    stop: StopSignal
+    progress: Progress
+    started: float
+    known_checkpoints: frozenset[str] = frozenset()
+
+    def source_uri(self, key: str) -> str:
+        """Return where a source object is, the service included."""
+        return f"{self.source.service} {object_uri(self.source.bucket, key)}"
+
+    def target_uri(self, key: str) -> str:
+        """Return where a target object is, the service included."""
+        return f"{self.target.service} {object_uri(self.target.bucket, key)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Landed:
+    """An object that is at the target and proven; see :class:`~.outcomes.Outcome` for the fields.
+
+    :param checkpointed: a checkpoint has to be forgotten once the outcome is stored.
+    """
+
+    status: Status
+    target_etag: str | None
+    proof: Proof
+    sent_parts: int = 0
+    kept_parts: int = 0
+    reread_parts: int = 0
+    bytes_moved: int = 0
+    unprotected: bool = False
+    checkpointed: bool = False
+    superseded: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=())

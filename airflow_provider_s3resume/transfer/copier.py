@@ -1,0 +1,144 @@
+"""The copy of one object: which way it is taken, and what a changed source means."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from airflow_provider_s3resume.exceptions import ObjectNotFoundError, SourceChangedError
+from airflow_provider_s3resume.plan.digests import part_count_of_etag
+from airflow_provider_s3resume.plan.objects import SourceIdentity, object_uri
+from airflow_provider_s3resume.plan.parts import check_object_size
+from airflow_provider_s3resume.transfer.checkpoints import CheckpointRecords, Stored
+from airflow_provider_s3resume.transfer.config import OnSourceChange
+from airflow_provider_s3resume.transfer.multipart import copy_multipart
+from airflow_provider_s3resume.transfer.outcomes import Outcome, Proof, Status
+from airflow_provider_s3resume.transfer.reading import ExactSource
+from airflow_provider_s3resume.transfer.single import copy_single
+
+if TYPE_CHECKING:
+    from airflow_provider_s3resume.plan.manifest import CopyEntry
+    from airflow_provider_s3resume.plan.objects import ObjectInfo
+    from airflow_provider_s3resume.transfer.context import CopyContext, Landed
+
+log = logging.getLogger(__name__)
+
+
+def copy_object(context: CopyContext, entry: CopyEntry) -> Outcome:
+    """Copy one object of a manifest.
+
+    A source object that is not the planned one any more is copied as it is now, once, or fails,
+    as the configuration says; a source object that is gone is reported as gone.
+
+    :raises S3ResumeError: whatever made the copy fail.
+    """
+    try:
+        return _copy(context, entry, entry.identity(), planned=True)
+    except SourceChangedError:
+        if context.config.on_source_change is OnSourceChange.FAIL or entry.version_id is not None:
+            raise
+    context.stop.check()
+    try:
+        now = context.source.head(entry.key)
+    except ObjectNotFoundError:
+        return _gone(entry)
+    log.warning(
+        "%s: the source was replaced since the plan (was ETag %s, %d bytes; is ETag %s, %d "
+        "bytes): starting over with what it is now",
+        object_uri(context.source.bucket, entry.key),
+        entry.etag,
+        entry.size,
+        now.etag,
+        now.size,
+    )
+    outcome = _copy(context, entry, now.identity(), planned=False)
+    return replace(outcome, notes=(*outcome.notes, "the source was replaced since the plan"))
+
+
+def _copy(
+    context: CopyContext, entry: CopyEntry, identity: SourceIdentity, *, planned: bool
+) -> Outcome:
+    check_object_size(entry.key, identity.size, context.target.limits)
+    source = ExactSource(context.source, entry.key, identity, context.stop)
+    if _in_one_request(context, identity):
+        landed = _single(context, entry, source)
+    else:
+        landed = copy_multipart(context, entry, source, _head(context, source, planned=planned))
+    return Outcome(
+        key=entry.key,
+        target_key=entry.target_key,
+        status=landed.status,
+        size=identity.size,
+        source_etag=identity.etag,
+        target_etag=landed.target_etag,
+        proof=landed.proof,
+        sent_parts=landed.sent_parts,
+        kept_parts=landed.kept_parts,
+        reread_parts=landed.reread_parts,
+        bytes_moved=landed.bytes_moved,
+        unprotected=landed.unprotected,
+        checkpointed=landed.checkpointed,
+        superseded=landed.superseded,
+        notes=landed.notes,
+    )
+
+
+def _in_one_request(context: CopyContext, identity: SourceIdentity) -> bool:
+    """Tell whether the object is written in one request.
+
+    An object that the source holds in parts is copied in parts, however small, so that the
+    target's ETag comes out as the source's.
+    """
+    if identity.size == 0:
+        return True
+    config, capabilities = context.config, context.source.capabilities
+    in_parts = part_count_of_etag(identity.etag) is not None
+    if in_parts and config.reproduce_layout and capabilities.part_layout:
+        return False
+    most = min(
+        config.multipart_threshold, context.target.limits.max_single_put, config.memory_budget // 2
+    )
+    return identity.size <= most
+
+
+def _head(context: CopyContext, source: ExactSource, *, planned: bool) -> ObjectInfo:
+    """Return the source's headers, if it is still the object that was meant.
+
+    :raises SourceChangedError: if it is not.
+    """
+    try:
+        info = context.source.head(source.key, version_id=source.identity.version_id)
+    except ObjectNotFoundError as error:
+        raise source.changed() from error
+    same = info.size == source.identity.size and info.etag == source.identity.etag
+    if not same and (planned or source.identity.version_id is None):
+        raise source.changed()
+    return info
+
+
+def _single(context: CopyContext, entry: CopyEntry, source: ExactSource) -> Landed:
+    landed = copy_single(context, entry, source)
+    pair = context.source_uri(entry.key), context.target_uri(entry.target_key)
+    if CheckpointRecords.name_of(*pair) not in context.known_checkpoints:
+        return landed
+    # An earlier, larger object under this key left an upload behind.
+    stored = context.records.load(*pair)
+    given_up: tuple[str, ...] = ()
+    if isinstance(stored, Stored):
+        checkpoint = stored.checkpoint
+        given_up = checkpoint.superseded
+        given_up += (checkpoint.upload_id,) if checkpoint.upload_id else ()
+    return replace(landed, checkpointed=True, superseded=given_up)
+
+
+def _gone(entry: CopyEntry) -> Outcome:
+    return Outcome(
+        key=entry.key,
+        target_key=entry.target_key,
+        status=Status.GONE,
+        size=entry.size,
+        source_etag=entry.etag,
+        proof=Proof.NONE,
+        notes=("the source object was deleted since the plan",),
+    )

@@ -1,0 +1,87 @@
+"""What an earlier attempt of a batch left at the target: looked up, never believed."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from airflow_provider_s3resume.exceptions import ObjectNotFoundError
+from airflow_provider_s3resume.plan.digests import Match, compare_etags, normal_etag
+from airflow_provider_s3resume.plan.objects import KeyRange, key_bytes
+from airflow_provider_s3resume.transfer.outcomes import LANDED, Outcome, Proof, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from airflow_provider_s3resume.plan.manifest import BatchRef, CopyEntry
+    from airflow_provider_s3resume.storage.base import ObjectStore
+
+log = logging.getLogger(__name__)
+
+
+def found_at_target(
+    target: ObjectStore, ref: BatchRef, entries: list[CopyEntry], before: Iterable[Outcome]
+) -> dict[str, Outcome]:
+    """Return the outcomes of objects that are at the target already, by key.
+
+    The earlier attempt's outcomes are a hint; what counts is what the target lists now.
+    """
+    hints = {outcome.key: outcome for outcome in before if outcome.status in LANDED}
+    there = target_etags(target, ref, entries)
+    done: dict[str, Outcome] = {}
+    for entry in entries:
+        if entry.target_key not in there:
+            continue
+        size, etag = there[entry.target_key]
+        outcome = _still_landed(hints.get(entry.key), size, etag) or _equal(entry, size, etag)
+        if outcome is not None:
+            done[entry.key] = outcome
+    log.info("earlier attempt: %d of %d objects are at the target", len(done), len(entries))
+    return done
+
+
+def target_etags(
+    target: ObjectStore, ref: BatchRef, entries: list[CopyEntry]
+) -> dict[str, tuple[int, str | None]]:
+    """List the target for the batch's key range, or HEAD each key where that takes fewer calls."""
+    if ref.listed > len(entries) * target.limits.list_page:
+        return _by_head(target, entries)
+    keys = {entry.target_key for entry in entries}
+    first, last = min(keys, key=key_bytes), max(keys, key=key_bytes)
+    found: dict[str, tuple[int, str | None]] = {}
+    # The range ends before its stop; a NUL behind the last key makes it the next possible key.
+    for listed in target.list_objects("", KeyRange(start=first, stop=last + "\0")):
+        if listed.key in keys:
+            found[listed.key] = (listed.size, listed.etag)
+    return found
+
+
+def _by_head(target: ObjectStore, entries: list[CopyEntry]) -> dict[str, tuple[int, str | None]]:
+    found: dict[str, tuple[int, str | None]] = {}
+    for entry in entries:
+        try:
+            info = target.head(entry.target_key)
+        except ObjectNotFoundError:
+            continue
+        found[entry.target_key] = (info.size, info.etag)
+    return found
+
+
+def _still_landed(hint: Outcome | None, size: int, etag: str | None) -> Outcome | None:
+    if hint is None or hint.target_etag is None or hint.size != size:
+        return None
+    return hint if normal_etag(etag) == normal_etag(hint.target_etag) else None
+
+
+def _equal(entry: CopyEntry, size: int, etag: str | None) -> Outcome | None:
+    if size != entry.size or compare_etags(entry.etag, etag) is not Match.SAME:
+        return None
+    return Outcome(
+        key=entry.key,
+        target_key=entry.target_key,
+        status=Status.ALREADY_THERE,
+        size=size,
+        source_etag=entry.etag,
+        target_etag=normal_etag(etag),
+        proof=Proof.ETAG,
+    )

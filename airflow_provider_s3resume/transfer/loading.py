@@ -1,0 +1,74 @@
+"""Reading what a run has stored: its manifest, its batches, its outcomes."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from airflow_provider_s3resume.exceptions import ManifestError
+from airflow_provider_s3resume.plan.manifest import BatchRef, CopyEntry, Manifest, loads
+from airflow_provider_s3resume.transfer.outcomes import Outcome
+
+if TYPE_CHECKING:
+    from airflow_provider_s3resume.storage.base import ObjectStore
+    from airflow_provider_s3resume.transfer.state import StateLocation
+
+
+def load_manifest(state: StateLocation, key: str) -> Manifest:
+    """Read a stored manifest.
+
+    :param key: its name under the state prefix.
+    :raises ManifestError: if it is not there, damaged or of another version.
+    """
+    text = state.read_text(key)
+    if text is None:
+        raise ManifestError("manifest", found=key, accepted="a manifest that was stored before")
+    return Manifest.from_json(text)
+
+
+def load_entries(state: StateLocation, ref: BatchRef) -> list[CopyEntry]:
+    """Read a batch file and compare its digest with the reference's.
+
+    :raises ManifestError: if it is not there, or not the one that was planned.
+    """
+    text = state.read_text(ref.key)
+    digest = None if text is None else hashlib.sha256(text.encode("utf-8")).hexdigest()
+    if text is None or digest != ref.sha256:
+        raise ManifestError(
+            f"batch file {ref.key!r}", found=f"SHA-256 {digest}", accepted=f"SHA-256 {ref.sha256}"
+        )
+    try:
+        return [CopyEntry(**loads(line, what="batch line")) for line in text.splitlines()]
+    except TypeError as error:
+        raise ManifestError(
+            f"batch file {ref.key!r}", found=str(error), accepted="fields of this version"
+        ) from error
+
+
+def outcomes_name(manifest_key: str, index: int) -> str:
+    """Return the name of a batch's outcomes under the state prefix."""
+    return f"{manifest_key.rpartition('/')[0]}/outcomes/{index:05d}.jsonl"
+
+
+def load_outcomes(state: StateLocation, manifest_key: str, index: int) -> list[Outcome] | None:
+    """Read what became of a batch, ``None`` if it was never begun."""
+    text = state.read_text(outcomes_name(manifest_key, index))
+    return None if text is None else [Outcome.from_line(line) for line in text.splitlines()]
+
+
+def check_sides(manifest: Manifest, source: ObjectStore, target: ObjectStore) -> None:
+    """Refuse to run a manifest against other stores than it was made for.
+
+    :raises ManifestError: naming both.
+    """
+    for name, side, store in (
+        ("source", manifest.source, source),
+        ("target", manifest.target, target),
+    ):
+        bucket = side.uri.partition("://")[2].partition("/")[0]
+        if (side.service, bucket) != (store.service, store.bucket):
+            raise ManifestError(
+                f"{name} of the manifest",
+                found=f"{store.service} bucket {store.bucket}",
+                accepted=f"{side.service} bucket {bucket}, which the plan was made for",
+            )

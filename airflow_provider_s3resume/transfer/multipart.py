@@ -1,0 +1,439 @@
+"""The copy of an object in parts, resumed where an earlier attempt stopped.
+
+ListParts at the target is the single point of truth; the checkpoint only says whose parts they
+are. The old target stays until the proof of the new one is in hand.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from airflow_provider_s3resume.exceptions import (
+    ListingError,
+    ObjectNotFoundError,
+    PreconditionFailedError,
+    S3ResumeError,
+    TargetChangedError,
+    TransientStoreError,
+    UnsupportedError,
+    UploadNotFoundError,
+    VerificationError,
+)
+from airflow_provider_s3resume.plan.digests import COMBINABLE, ChecksumAlgorithm, normal_etag
+from airflow_provider_s3resume.plan.objects import object_uri
+from airflow_provider_s3resume.plan.resume import (
+    Checkpoint,
+    Continue,
+    ListedPart,
+    PartRecord,
+    StartOver,
+    decide,
+)
+from airflow_provider_s3resume.transfer.attributes import condition_of, upload_of
+from airflow_provider_s3resume.transfer.checkpoints import Stored
+from airflow_provider_s3resume.transfer.context import CopyContext, Landed
+from airflow_provider_s3resume.transfer.layouts import layout_of_copy
+from airflow_provider_s3resume.transfer.outcomes import Proof, Status
+from airflow_provider_s3resume.transfer.parts import PartMover
+from airflow_provider_s3resume.transfer.proving import (
+    Expected,
+    algorithm_for,
+    attribute_notes,
+    check_landed,
+    expected_of,
+    is_expected,
+    look,
+    prove_before,
+)
+from airflow_provider_s3resume.transfer.uploads import UploadRecord, same_part
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_provider_s3resume.plan.manifest import CopyEntry
+    from airflow_provider_s3resume.plan.objects import ObjectInfo
+    from airflow_provider_s3resume.storage.base import Condition, NewUpload
+    from airflow_provider_s3resume.transfer.reading import ExactSource
+    from airflow_provider_s3resume.transfer.stopping import StopSignal
+
+log = logging.getLogger(__name__)
+
+_ROUNDS = 3
+_COMPLETE_TRIES = 4
+_FIRST_WAIT_S = 0.2
+
+
+class _StartOverError(S3ResumeError):
+    """Inside this module: the upload cannot be used, for this reason."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prepared:
+    """An upload to go on with."""
+
+    record: UploadRecord
+    kept: tuple[PartRecord, ...] = ()
+    unrecorded: tuple[ListedPart, ...] = ()
+    missing: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def copy_multipart(
+    context: CopyContext, entry: CopyEntry, source: ExactSource, info: ObjectInfo
+) -> Landed:
+    """Copy one object in parts.
+
+    :raises SourceChangedError: if the source is another object by now.
+    :raises TargetChangedError: if the target is not what the plan saw.
+    :raises VerificationError: if the parts do not make the source; the upload was aborted.
+    """
+    copy = _MultipartCopy(context, entry, source, info)
+    for left in reversed(range(_ROUNDS)):
+        try:
+            return copy.attempt()
+        except (UploadNotFoundError, PreconditionFailedError, _StartOverError) as error:
+            # Another worker completed, aborted or took over the upload, or its parts are not ours.
+            context.stop.check()
+            landed = copy.landed_elsewhere()
+            if landed is not None:
+                return landed
+            if left == 0:
+                raise
+            log.warning("%s: starting over: %s", copy.uri, error)
+    msg = "unreachable"
+    raise AssertionError(msg)
+
+
+class _MultipartCopy:
+    def __init__(
+        self, context: CopyContext, entry: CopyEntry, source: ExactSource, info: ObjectInfo
+    ) -> None:
+        self._context = context
+        self._entry = entry
+        self._source = source
+        self._info = info
+        self._key = entry.target_key
+        self._algorithm = algorithm_for(info, context.target.capabilities)
+        self._source_uri = context.source_uri(entry.key)
+        self._target_uri = context.target_uri(entry.target_key)
+        self._last_expected: Expected | None = None
+        self._rounds = 0
+        self.uri = object_uri(context.target.bucket, entry.target_key)
+
+    def attempt(self) -> Landed:
+        """Prepare or resume an upload, move what is missing, prove, complete."""
+        self._rounds += 1
+        prepared = self._prepare()
+        if isinstance(prepared, Landed):
+            return prepared
+        upload, notes = self._upload()
+        notes += prepared.notes
+        with self._context.stop.child() as stop:
+            sent, reread = self._move(prepared, stop)
+        return self._finish(prepared, upload, notes, sent, reread)
+
+    def landed_elsewhere(self) -> Landed | None:
+        """Return the target object if it is provably what this copy would have made."""
+        expected = self._last_expected
+        found = look(self._context.target, self._key)
+        if expected is None:
+            expected = Expected(
+                size=self._info.size,
+                etag=normal_etag(self._info.etag),
+                checksum=next((c for c in self._info.checksums if c.full_object), None),
+            )
+        if found is None or not is_expected(found, expected):
+            return None
+        log.info("%s: is there already, completed by another attempt", self.uri)
+        same = normal_etag(found.etag) == normal_etag(self._info.etag)
+        return Landed(
+            status=Status.ALREADY_THERE,
+            target_etag=normal_etag(found.etag),
+            proof=Proof.ETAG if same else Proof.PARTS,
+            checkpointed=True,
+        )
+
+    # --- before the parts -------------------------------------------------------------------
+
+    def _prepare(self) -> _Prepared | Landed:
+        loaded = self._context.records.load(self._source_uri, self._target_uri)
+        if isinstance(loaded, Stored):
+            return self._resume(loaded)
+        if isinstance(loaded, str):
+            log.warning("%s: starting over: %s", self.uri, loaded)
+        return self._begin(None, superseded=(), damaged=isinstance(loaded, str))
+
+    def _resume(self, stored: Stored) -> _Prepared | Landed:
+        checkpoint = stored.checkpoint
+        listed = self._listed(checkpoint.upload_id)
+        decision = decide(
+            checkpoint,
+            source_uri=self._source_uri,
+            target_uri=self._target_uri,
+            identity=self._source.identity,
+            algorithm=self._algorithm_name(),
+            listed=listed,
+        )
+        if isinstance(decision, Continue):
+            return self._continue(stored, decision)
+        if listed is None and checkpoint.upload_id is not None:
+            landed = self._completed_before(checkpoint)
+            if landed is not None:
+                return landed
+        return self._start_over(stored, decision)
+
+    def _continue(self, stored: Stored, decision: Continue) -> _Prepared:
+        count = stored.checkpoint.layout.count
+        log.info(
+            "%s: resuming upload: kept %d of %d parts, %d to be read again, %d to be sent",
+            self.uri,
+            len(decision.kept) + len(decision.unrecorded),
+            count,
+            len(decision.unrecorded),
+            len(decision.missing),
+        )
+        return _Prepared(
+            record=UploadRecord(self._context.records, stored),
+            kept=decision.kept,
+            unrecorded=decision.unrecorded,
+            missing=decision.missing,
+        )
+
+    def _start_over(self, stored: Stored, decision: StartOver) -> _Prepared:
+        log.warning("%s: starting over: %s", self.uri, decision.reason)
+        checkpoint = stored.checkpoint
+        given_up = checkpoint.superseded
+        if checkpoint.upload_id is not None:
+            given_up += (checkpoint.upload_id,)
+        else:
+            given_up += tuple(self._of_intent(checkpoint))
+        for upload_id in given_up:
+            self._context.target.abort_upload(self._key, upload_id)
+        prepared = self._begin(stored, superseded=given_up, damaged=False)
+        return replace(prepared, notes=(*prepared.notes, f"started over: {decision.reason}"))
+
+    def _of_intent(self, checkpoint: Checkpoint) -> list[str]:
+        """Return uploads that the recorded intent explains: killed between Create and its record.
+
+        Ours are of exactly this key, were not there before the intent, and have no part yet: no
+        part is ever sent before the upload's id is recorded.
+        """
+        try:
+            uploads = self._context.target.list_uploads(self._key)
+        except (ListingError, UnsupportedError) as error:
+            log.warning("%s: a stray upload may be left: %s", self.uri, error)
+            return []
+        fresh = [u.upload_id for u in uploads if u.upload_id not in checkpoint.uploads_before]
+        return [upload_id for upload_id in fresh if self._listed(upload_id) == []]
+
+    def _begin(
+        self, previous: Stored | None, *, superseded: tuple[str, ...], damaged: bool
+    ) -> _Prepared:
+        layout, notes = layout_of_copy(self._context, self._source, self._info)
+        intent = Checkpoint(
+            source_uri=self._source_uri,
+            target_uri=self._target_uri,
+            identity=self._source.identity,
+            layout=layout,
+            upload_id=None,
+            algorithm=self._algorithm_name(),
+            uploads_before=self._uploads_before(),
+            superseded=superseded,
+            started=self._context.started,
+        )
+        # The intent comes first: whatever a kill leaves behind, the next attempt can tell.
+        stored = self._context.records.save(intent, previous, force=damaged)
+        upload, _ = self._upload()
+        upload_id = self._context.target.create_upload(self._key, upload)
+        stored = self._context.records.save(replace(intent, upload_id=upload_id), stored)
+        missing = tuple(range(1, layout.count + 1))
+        log.info("%s: new upload of %d parts of %d bytes", self.uri, layout.count, layout.part_size)
+        record = UploadRecord(self._context.records, stored)
+        return _Prepared(record=record, missing=missing, notes=notes)
+
+    def _uploads_before(self) -> tuple[str, ...]:
+        try:
+            return tuple(u.upload_id for u in self._context.target.list_uploads(self._key))
+        except (ListingError, UnsupportedError):
+            return ()
+
+    def _listed(self, upload_id: str | None) -> list[ListedPart] | None:
+        if upload_id is None:
+            return None
+        try:
+            return self._context.target.list_parts(self._key, upload_id)
+        except UploadNotFoundError:
+            return None
+
+    def _completed_before(self, checkpoint: Checkpoint) -> Landed | None:
+        """Look whether the vanished upload was completed, and its end not recorded."""
+        if len(checkpoint.parts) != checkpoint.layout.count:
+            return self.landed_elsewhere()
+        if checkpoint.identity != self._source.identity:
+            return None
+        self._last_expected = expected_of(self._info.size, checkpoint.parts, self._algorithm)
+        landed = self.landed_elsewhere()
+        if landed is None:
+            return None
+        return replace(landed, kept_parts=len(checkpoint.parts), status=Status.COPIED)
+
+    def _upload(self) -> tuple[NewUpload, list[str]]:
+        full = self._context.target.capabilities.full_object_checksum
+        return upload_of(
+            self._context,
+            self._entry,
+            self._info,
+            None if self._algorithm is ChecksumAlgorithm.MD5 else self._algorithm,
+            full_object=full and self._algorithm in COMBINABLE,
+        )
+
+    def _algorithm_name(self) -> str:
+        return self._algorithm.value if self._algorithm else "none"
+
+    # --- the parts --------------------------------------------------------------------------
+
+    def _move(self, prepared: _Prepared, stop: StopSignal) -> tuple[int, int]:
+        """Send and prove what is missing; returns how many parts were sent and read again."""
+        mover = PartMover(
+            self._context, self._source, self._key, prepared.record, self._algorithm, stop
+        )
+        self._context.progress.add(parts_kept=len(prepared.kept))
+        try:
+            try:
+                unproven = mover.reread_all(prepared.unrecorded)
+            except VerificationError as error:
+                raise _StartOverError(str(error)) from error
+            again = tuple(part.part_number for part in unproven)
+            mover.send_all(prepared.missing + again)
+            self._join_other_worker(mover, prepared.record)
+        finally:
+            prepared.record.flush()
+        return len(prepared.missing) + len(again), len(prepared.unrecorded) - len(again)
+
+    def _join_other_worker(self, mover: PartMover, record: UploadRecord) -> None:
+        """Prove parts that another worker on the same upload sent and recorded, or did not."""
+        checkpoint = record.checkpoint
+        listed = self._context.target.list_parts(self._key, checkpoint.upload_id or "")
+        count = checkpoint.layout.count
+        foreign = [
+            part
+            for part in listed
+            if part.part_number not in record.parts()
+            and part.part_number <= count
+            and part.size == checkpoint.layout.length_of(part.part_number)
+        ]
+        if foreign:
+            mover.reread_all(foreign)
+
+    # --- after the parts --------------------------------------------------------------------
+
+    def _finish(
+        self,
+        prepared: _Prepared,
+        upload: NewUpload,
+        notes: Sequence[str],
+        sent: int,
+        reread: int,
+    ) -> Landed:
+        checkpoint = prepared.record.checkpoint
+        parts = self._covering(prepared.record)
+        expected = expected_of(self._info.size, parts, self._algorithm)
+        self._last_expected = expected
+        proof = self._proven(checkpoint, expected)
+        condition = self._condition()
+        self._complete(checkpoint, parts, expected, condition, upload)
+        found = look(self._context.target, self._key)
+        check_landed(self.uri, found, expected, found.etag if found else None)
+        lost = attribute_notes(self._asked(upload), found, upload.options) if found else []
+        return Landed(
+            status=Status.COPIED,
+            target_etag=normal_etag(found.etag) if found else None,
+            proof=proof,
+            sent_parts=sent,
+            kept_parts=len(prepared.kept) + reread,
+            reread_parts=reread,
+            bytes_moved=sum(checkpoint.layout.length_of(n) for n in prepared.missing),
+            unprotected=condition is None,
+            checkpointed=True,
+            superseded=checkpoint.superseded,
+            notes=(*notes, *lost),
+        )
+
+    def _asked(self, upload: NewUpload) -> ObjectInfo:
+        return replace(self._info, attributes=upload.attributes)
+
+    def _condition(self) -> Condition | None:
+        supported = self._context.target.capabilities.conditional_complete
+        return condition_of(self._entry, supported=supported)
+
+    def _covering(self, record: UploadRecord) -> list[PartRecord]:
+        """Return the parts that ListParts gives, if they are ours and cover the object."""
+        checkpoint = record.checkpoint
+        listed = self._context.target.list_parts(self._key, checkpoint.upload_id or "")
+        mine = record.parts()
+        seen: dict[int, PartRecord] = {}
+        for part in listed:
+            known = mine.get(part.part_number)
+            if part.part_number in seen:
+                raise self._unusable(checkpoint, f"part {part.part_number} is listed twice")
+            if known is None or known.size != part.size or not same_part(known, part.etag):
+                raise self._unusable(checkpoint, f"part {part.part_number} is not ours")
+            seen[part.part_number] = known
+        absent = [n for n in range(1, checkpoint.layout.count + 1) if n not in seen]
+        if absent:
+            raise self._unusable(checkpoint, f"part {absent[0]} is not listed by the target")
+        return [seen[number] for number in sorted(seen)]
+
+    def _unusable(self, checkpoint: Checkpoint, reason: str) -> _StartOverError:
+        self._context.target.abort_upload(self._key, checkpoint.upload_id or "")
+        return _StartOverError(reason)
+
+    def _proven(self, checkpoint: Checkpoint, expected: Expected) -> Proof:
+        try:
+            return prove_before(self._source, self._info, checkpoint.layout, expected)
+        except VerificationError:
+            self._context.target.abort_upload(self._key, checkpoint.upload_id or "")
+            self._context.records.forget(self._source_uri, self._target_uri)
+            raise
+
+    def _complete(
+        self,
+        checkpoint: Checkpoint,
+        parts: Sequence[PartRecord],
+        expected: Expected,
+        condition: Condition | None,
+        upload: NewUpload,
+    ) -> None:
+        """Complete, and where the answer is lost or unclear, look instead of guessing (c16)."""
+        for attempt in range(_COMPLETE_TRIES):
+            self._context.stop.check()
+            try:
+                self._context.target.complete_upload(
+                    self._key,
+                    checkpoint.upload_id or "",
+                    parts,
+                    size=expected.size,
+                    checksum=expected.checksum if upload.full_object else None,
+                    condition=condition,
+                )
+            except (PreconditionFailedError, ObjectNotFoundError) as error:
+                if is_expected(look(self._context.target, self._key), expected):
+                    raise _StartOverError("another worker completed it") from error
+                raise self._target_changed() from error
+            except TransientStoreError:
+                if is_expected(look(self._context.target, self._key), expected):
+                    return
+                if attempt == _COMPLETE_TRIES - 1:
+                    raise
+                self._context.stop.wait(_FIRST_WAIT_S * 2**attempt)
+            else:
+                return
+
+    def _target_changed(self) -> TargetChangedError:
+        saw = f"ETag {self._entry.target_etag}" if self._entry.target_there else "no object"
+        return TargetChangedError(
+            f"{self.uri}: somebody changed it since the plan, which saw {saw}; it was not "
+            "replaced. The parts are kept: the next plan looks again and goes on from them"
+        )

@@ -1,0 +1,241 @@
+"""Moving the parts of one upload: ranged reads into part writes, over shared threads."""
+
+from __future__ import annotations
+
+import base64
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from typing import TYPE_CHECKING, TypeVar
+
+from airflow_provider_s3resume.exceptions import (
+    CopyStoppedError,
+    InvalidInputError,
+    S3ResumeError,
+    VerificationError,
+)
+from airflow_provider_s3resume.plan.digests import ChecksumAlgorithm, normal_etag
+from airflow_provider_s3resume.plan.objects import object_uri
+from airflow_provider_s3resume.plan.parts import MIB
+from airflow_provider_s3resume.plan.resume import ListedPart, PartRecord
+from airflow_provider_s3resume.transfer.hashing import Hasher, md5_hex
+from airflow_provider_s3resume.transfer.reading import StreamBody
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from airflow_provider_s3resume.plan.objects import ByteRange
+    from airflow_provider_s3resume.plan.parts import PartLayout
+    from airflow_provider_s3resume.transfer.context import CopyContext
+    from airflow_provider_s3resume.transfer.reading import ExactSource
+    from airflow_provider_s3resume.transfer.stopping import StopSignal
+    from airflow_provider_s3resume.transfer.uploads import UploadRecord
+
+_Argument = TypeVar("_Argument")
+
+STREAM_BUFFER = 4 * MIB
+"""Bytes held for a part that is sent while it is read."""
+
+_SETTLE_S = 3.0
+"""How long requests under way may take to end after a stop; what lands later is read again."""
+
+
+class PartMover:
+    """Sends, or reads again, the parts of one upload."""
+
+    def __init__(
+        self,
+        context: CopyContext,
+        source: ExactSource,
+        target_key: str,
+        record: UploadRecord,
+        algorithm: ChecksumAlgorithm | None,
+        stop: StopSignal,
+    ) -> None:
+        self._context = context
+        self._source = source
+        self._key = target_key
+        self._record = record
+        self._algorithm = algorithm
+        self._stop = stop
+        self._ranges = dict(record.checkpoint.layout.ranges())
+
+    def send_all(self, missing: Iterable[int]) -> None:
+        """Send parts over the shared threads; every acknowledged one is recorded.
+
+        After the first failure no further part is begun. A failure that no retry can help also
+        breaks off the parts under way.
+
+        :raises S3ResumeError: the first failure.
+        """
+        self._run_all([_job(self._send, number) for number in missing])
+
+    def reread_all(self, parts: Iterable[ListedPart]) -> list[ListedPart]:
+        """Prove parts that the target holds unrecorded, by reading their source ranges again.
+
+        :returns: parts that can be compared in no way and have to be sent again.
+        :raises VerificationError: if a part is not what its source range is.
+        """
+        unproven: list[ListedPart] = []
+
+        def prove(part: ListedPart) -> None:
+            if not self._prove(part):
+                unproven.append(part)
+
+        self._run_all([_job(prove, part) for part in parts])
+        return unproven
+
+    def _run_all(self, jobs: Iterable[Callable[[], None]]) -> None:
+        window = 2 * self._context.config.part_concurrency
+        running: set[Future[None]] = set()
+        failures: list[BaseException] = []
+        for job in jobs:
+            if failures or self._stop.is_set():
+                break
+            running.add(self._context.workers.submit(job))
+            if len(running) >= window:
+                running = self._collect(running, failures)
+        while running and not self._stop.is_set():
+            running = self._collect(running, failures)
+        self._settle(running, failures)
+        if failures:
+            raise failures[0]
+        self._stop.check()
+
+    def _collect(
+        self, running: set[Future[None]], failures: list[BaseException]
+    ) -> set[Future[None]]:
+        done, left = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
+        for future in done:
+            error = future.exception()
+            if error is None:
+                continue
+            if isinstance(error, CopyStoppedError):
+                failures.append(error)
+                continue
+            failures.insert(0, error)
+            if not (isinstance(error, S3ResumeError) and error.retryable):
+                self._stop.stop(f"another part failed: {error}")
+        return left
+
+    def _settle(self, running: set[Future[None]], failures: list[BaseException]) -> None:
+        for future in running:
+            future.cancel()
+        done, _ = wait(running, timeout=_SETTLE_S)
+        ended = [future.exception() for future in done if not future.cancelled()]
+        failures.extend(error for error in ended if error is not None)
+
+    def _send(self, number: int) -> None:
+        self._stop.check()
+        byte_range = self._ranges[number]
+        held = byte_range.length <= self._context.budget.total // 2
+        part = self._send_held(number, byte_range) if held else self._stream(number, byte_range)
+        self._context.progress.add(bytes_moved=byte_range.length, parts_sent=1)
+        self._record.acknowledge(part)
+
+    def _send_held(self, number: int, byte_range: ByteRange) -> PartRecord:
+        with self._context.budget.hold(byte_range.length, self._stop):
+            data = bytearray(byte_range.length)
+            view = memoryview(data)
+            hasher = Hasher(self._algorithm) if self._algorithm else None
+            self._source.read(byte_range, view, *([hasher] if hasher else []))
+            checksum = hasher.checksum() if hasher else None
+            self._stop.check()
+            etag = self._context.target.upload_part(
+                self._key, self._upload_id(), number, view, checksum
+            )
+            if checksum is None and normal_etag(etag) != md5_hex(view):
+                raise self._differs(number, "the target's ETag is not the MD5 of what was sent")
+        return PartRecord(
+            part_number=number,
+            size=byte_range.length,
+            etag=etag,
+            checksum=checksum.value if checksum else None,
+        )
+
+    def _stream(self, number: int, byte_range: ByteRange) -> PartRecord:
+        """Send a part that does not fit the memory budget while it is read.
+
+        The MD5 of the same pass is compared with the ETag that the target answers.
+        """
+        capabilities = self._context.target.capabilities
+        if not (capabilities.streams_parts and capabilities.md5_etags):
+            raise InvalidInputError(
+                "memory_budget",
+                found=self._context.budget.total,
+                accepted=f"at least {2 * byte_range.length} bytes: two of this object's parts, "
+                "as this target takes no parts while they are read",
+            )
+        with self._context.budget.hold(STREAM_BUFFER, self._stop):
+            hashers = [Hasher(ChecksumAlgorithm.MD5)]
+            if self._algorithm not in {None, ChecksumAlgorithm.MD5}:
+                hashers.append(Hasher(self._algorithm))
+            buffer = memoryview(bytearray(STREAM_BUFFER))
+            body = StreamBody(self._source.chunks(byte_range, buffer), *hashers)
+            etag = self._context.target.upload_part_stream(
+                self._key, self._upload_id(), number, body, byte_range.length, self._algorithm
+            )
+        return self._checked_stream(number, byte_range, etag, hashers)
+
+    def _checked_stream(
+        self, number: int, byte_range: ByteRange, etag: str, hashers: list[Hasher]
+    ) -> PartRecord:
+        md5 = hashers[0].checksum().value
+        if normal_etag(etag) != _hex(md5):
+            raise self._differs(number, "the target's ETag is not the MD5 of what was sent")
+        return PartRecord(
+            part_number=number,
+            size=byte_range.length,
+            etag=etag,
+            checksum=hashers[-1].checksum().value if self._algorithm else None,
+        )
+
+    def _prove(self, part: ListedPart) -> bool:
+        self._stop.check()
+        byte_range = self._ranges[part.part_number]
+        with self._context.budget.hold(STREAM_BUFFER, self._stop):
+            md5 = Hasher(ChecksumAlgorithm.MD5)
+            hasher = Hasher(self._algorithm) if self._algorithm else None
+            buffer = memoryview(bytearray(STREAM_BUFFER))
+            hashers = [md5, hasher] if hasher else [md5]
+            for chunk in self._source.chunks(byte_range, buffer):
+                for one in hashers:
+                    one.update(chunk)
+        mine = hasher.checksum().value if hasher else None
+        if not self._comparable(part, mine):
+            return False
+        if part.checksum != mine and normal_etag(part.etag) != _hex(md5.checksum().value):
+            raise self._differs(part.part_number, "it is not what its source range is")
+        self._record.acknowledge(
+            PartRecord(part_number=part.part_number, size=part.size, etag=part.etag, checksum=mine)
+        )
+        self._context.progress.add(parts_reread=1)
+        return True
+
+    def _comparable(self, part: ListedPart, mine: str | None) -> bool:
+        if part.checksum is not None and mine is not None:
+            return True
+        return self._context.target.capabilities.md5_etags
+
+    def _upload_id(self) -> str:
+        upload_id = self._record.checkpoint.upload_id
+        if upload_id is None:
+            msg = "no upload was created"
+            raise AssertionError(msg)
+        return upload_id
+
+    def _differs(self, number: int, why: str) -> VerificationError:
+        uri = object_uri(self._context.target.bucket, self._key)
+        return VerificationError(f"{uri}: part {number}: {why}")
+
+
+def _job(function: Callable[[_Argument], None], argument: _Argument) -> Callable[[], None]:
+    return lambda: function(argument)
+
+
+def _hex(value: str) -> str:
+    return base64.b64decode(value).hex()
+
+
+def missing_parts(layout: PartLayout, there: Iterable[int]) -> tuple[int, ...]:
+    """Return the part numbers of a layout that are not ``there``."""
+    held = set(there)
+    return tuple(n for n in range(1, layout.count + 1) if n not in held)

@@ -1,0 +1,191 @@
+"""Proofs: comparing what would land, or has landed, with its source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_provider_s3resume.exceptions import ObjectNotFoundError, VerificationError
+from airflow_provider_s3resume.plan.digests import (
+    COMBINABLE,
+    Checksum,
+    ChecksumAlgorithm,
+    Match,
+    combine,
+    compare_checksums,
+    compare_etags,
+    composite_etag,
+    normal_etag,
+)
+from airflow_provider_s3resume.plan.objects import object_uri
+from airflow_provider_s3resume.transfer.layouts import part_by_part
+from airflow_provider_s3resume.transfer.outcomes import Proof
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_provider_s3resume.plan.objects import ObjectInfo
+    from airflow_provider_s3resume.plan.parts import PartLayout
+    from airflow_provider_s3resume.plan.resume import PartRecord
+    from airflow_provider_s3resume.storage.base import Capabilities, ObjectStore, WriteOptions
+    from airflow_provider_s3resume.transfer.reading import ExactSource
+
+PLAIN_ENCRYPTION = frozenset({None, "AES256"})
+"""Server-side encryption under which a plain ETag is still the MD5 of the bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """What the completed object must show.
+
+    :param etag: composite ETag of the parts, ``None`` if their ETags are no MD5s.
+    :param checksum: full-object CRC, ``None`` if it cannot be combined.
+    """
+
+    size: int
+    etag: str | None
+    checksum: Checksum | None
+
+
+def expected_of(
+    size: int, parts: Sequence[PartRecord], algorithm: ChecksumAlgorithm | None
+) -> Expected:
+    """Return what parts in order make of the whole."""
+    known = [(part.checksum, part.size) for part in parts if part.checksum is not None]
+    checksum = None
+    if algorithm is not None and algorithm in COMBINABLE and len(known) == len(parts):
+        value = combine(algorithm, known)
+        checksum = Checksum(algorithm=algorithm, value=value, full_object=True)
+    return Expected(size=size, etag=composite_etag([p.etag for p in parts]), checksum=checksum)
+
+
+def algorithm_for(info: ObjectInfo, capabilities: Capabilities) -> ChecksumAlgorithm | None:
+    """Choose the checksum that the parts carry: the source's own where the target checks it."""
+    taken = capabilities.part_checksums
+    for checksum in info.checksums:
+        if checksum.full_object and checksum.algorithm in taken:
+            return checksum.algorithm
+    return next(iter(taken), None)
+
+
+def prove_before(
+    source: ExactSource, info: ObjectInfo, layout: PartLayout, expected: Expected
+) -> Proof:
+    """Compare what Complete would make with the source (c18), before the target is touched.
+
+    :raises VerificationError: if the two are known to differ.
+    """
+    if layout.reproduces_source and compare_etags(info.etag, expected.etag) is Match.SAME:
+        return Proof.ETAG
+    ours = [expected.checksum] if expected.checksum is not None else []
+    match = compare_checksums(info.checksums, ours)
+    if match is Match.SAME:
+        return Proof.CHECKSUM
+    if match is Match.DIFFERENT:
+        raise _mismatch(source, "full-object checksum", info, expected)
+    if layout.reproduces_source and _must_be_equal(source, info, layout, expected):
+        raise _mismatch(source, "ETag over the same part layout", info, expected)
+    return Proof.PARTS
+
+
+def _must_be_equal(
+    source: ExactSource, info: ObjectInfo, layout: PartLayout, expected: Expected
+) -> bool:
+    """Tell whether two ETags that differ mean different bytes.
+
+    Only if both are made of MD5s over parts that are known to be cut alike. A layout that was
+    inferred from its first part is looked at part by part first: parts of 5, 7 and 6 bytes look
+    like uniform ones (c19a).
+    """
+    md5s = source.store.capabilities.md5_etags and info.encryption in PLAIN_ENCRYPTION
+    if not md5s or expected.etag is None or info.etag is None:
+        return False
+    if layout.known:
+        return True
+    found = part_by_part(source, info.size, layout.count)
+    return found is not None and list(found.ranges()) == list(layout.ranges())
+
+
+def _mismatch(
+    source: ExactSource, what: str, info: ObjectInfo, expected: Expected
+) -> VerificationError:
+    uri = object_uri(source.store.bucket, source.key)
+    held = [f"{c.algorithm.value} {c.value}" for c in info.checksums if c.full_object]
+    made = expected.checksum
+    return VerificationError(
+        f"{uri}: {what} of the copy does not match the source: expected ETag {info.etag} "
+        f"{' '.join(held)}, found ETag {expected.etag} "
+        f"{f'{made.algorithm.value} {made.value}' if made else ''}; the upload was aborted and "
+        "the target was not changed. A retry reads the source again"
+    )
+
+
+def look(store: ObjectStore, key: str) -> ObjectInfo | None:
+    """Return what is at the target, ``None`` if nothing is."""
+    try:
+        return store.head(key)
+    except ObjectNotFoundError:
+        return None
+
+
+def is_expected(found: ObjectInfo | None, expected: Expected) -> bool:
+    """Tell whether the object at the target is provably the one that was expected."""
+    if found is None or found.size != expected.size:
+        return False
+    if expected.etag is not None and normal_etag(found.etag) == expected.etag:
+        return True
+    ours = [expected.checksum] if expected.checksum is not None else []
+    return compare_checksums(found.checksums, ours) is Match.SAME
+
+
+def check_landed(
+    uri: str, found: ObjectInfo | None, expected: Expected, answered_etag: str | None
+) -> None:
+    """Compare what is at the target after the write with what must be there.
+
+    :raises VerificationError: naming what was expected and what was found.
+    """
+    if is_expected(found, expected):
+        return
+    comparable = expected.etag is not None or (
+        found is not None and expected.checksum is not None and bool(found.checksums)
+    )
+    encrypted = found is not None and found.encryption not in PLAIN_ENCRYPTION
+    if (
+        found is not None
+        and found.size == expected.size
+        and normal_etag(found.etag) == normal_etag(answered_etag)
+        and (encrypted or not comparable)
+    ):
+        return
+    seen = f"{found.size} bytes, ETag {found.etag}" if found else "no object"
+    raise VerificationError(
+        f"{uri}: after the write, expected {expected.size} bytes, ETag {expected.etag}, "
+        f"found {seen}; somebody else may have written it. A retry looks again"
+    )
+
+
+def attribute_notes(asked: ObjectInfo, found: ObjectInfo, options: WriteOptions) -> list[str]:
+    """Say what was asked for and is not on the target object (c19)."""
+    notes: list[str] = []
+    names = (
+        "content_type",
+        "content_encoding",
+        "content_language",
+        "content_disposition",
+        "cache_control",
+        "expires",
+    )
+    for name in names:
+        want, have = getattr(asked.attributes, name), getattr(found.attributes, name)
+        if want is not None and want != have:
+            notes.append(f"{name} {want!r} is {have!r} at the target")
+    wanted, held = dict(asked.attributes.metadata), dict(found.attributes.metadata)
+    if {k.lower(): v for k, v in wanted.items()} != {k.lower(): v for k, v in held.items()}:
+        lost = sorted(set(wanted) - set(held)) or sorted(wanted)
+        notes.append(f"metadata differs at the target: {', '.join(lost)}")
+    if options.storage_class and (found.storage_class or "STANDARD") != options.storage_class:
+        notes.append(f"storage class {options.storage_class} is {found.storage_class}")
+    if options.encryption and found.encryption != options.encryption:
+        notes.append(f"encryption {options.encryption} is {found.encryption}")
+    return notes

@@ -1,0 +1,139 @@
+"""Reading byte ranges of exactly one source object, going on where a connection broke."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_provider_s3resume.exceptions import (
+    ObjectNotFoundError,
+    PreconditionFailedError,
+    SourceChangedError,
+    TransientStoreError,
+)
+from airflow_provider_s3resume.plan.objects import ByteRange, object_uri
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_provider_s3resume.plan.objects import ObjectInfo, SourceIdentity
+    from airflow_provider_s3resume.storage.base import ObjectStore, RangeReader
+    from airflow_provider_s3resume.transfer.hashing import Hasher
+    from airflow_provider_s3resume.transfer.stopping import StopSignal
+
+BREAKS_ALLOWED = 5
+"""Breaks in one range without a single byte in between; each one that moved bytes starts anew."""
+
+_FIRST_WAIT_S = 0.2
+READ_STEP = 1 << 20
+
+
+class ExactSource:
+    """One source object: every read names its identity, so bytes of two versions never mix (c10).
+
+    :raises SourceChangedError: from every method, if the object is another one by now.
+    """
+
+    def __init__(
+        self, store: ObjectStore, key: str, identity: SourceIdentity, stop: StopSignal
+    ) -> None:
+        self.store = store
+        self.key = key
+        self.identity = identity
+        self._stop = stop
+
+    def read(self, byte_range: ByteRange, buffer: memoryview, *hashers: Hasher) -> None:
+        """Fill ``buffer`` with the range, feeding ``hashers`` in order.
+
+        :raises TransientStoreError: if the connection keeps breaking.
+        :raises CopyStoppedError: if told to stop.
+        """
+        filled = 0
+        for chunk in self.chunks(byte_range, buffer):
+            for hasher in hashers:
+                hasher.update(chunk)
+            filled += len(chunk)
+
+    def chunks(self, byte_range: ByteRange, buffer: memoryview) -> Iterator[memoryview]:
+        """Yield the range as it arrives, in pieces that lie in ``buffer``, one after another.
+
+        A buffer shorter than the range is used over and over.
+        """
+        done, breaks = 0, 0
+        while done < byte_range.length:
+            self._stop.check()
+            rest = ByteRange(start=byte_range.start + done, stop=byte_range.stop)
+            before = done
+            try:
+                with self._open(rest) as reader, self._stop.watching(reader):
+                    for piece in self._drain(reader, buffer, done, byte_range.length):
+                        done += len(piece)
+                        yield piece
+            except TransientStoreError:
+                self._stop.check()
+                breaks = 0 if done > before else breaks + 1
+                if breaks > BREAKS_ALLOWED:
+                    raise
+                self._stop.wait(_FIRST_WAIT_S * 2**breaks)
+
+    def whole(self) -> tuple[bytearray, ObjectInfo]:
+        """Read a small object whole and return its bytes and its headers from the same answer."""
+        data = bytearray(self.identity.size)
+        view = memoryview(data)
+        with self._open(None) as reader, self._stop.watching(reader):
+            info = reader.info
+            filled = 0
+            try:
+                while filled < len(data) and (n := reader.readinto(view[filled:])):
+                    filled += n
+            except TransientStoreError:
+                self._stop.check()
+        if filled < len(data):
+            rest = ByteRange(start=filled, stop=len(data))
+            self.read(rest, view[filled:])
+        return data, info
+
+    def _drain(
+        self, reader: RangeReader, buffer: memoryview, done: int, length: int
+    ) -> Iterator[memoryview]:
+        while done < length:
+            at = done % len(buffer)
+            room = min(len(buffer) - at, length - done, READ_STEP)
+            got = reader.readinto(buffer[at : at + room])
+            if got == 0:
+                uri = object_uri(self.store.bucket, self.key)
+                raise TransientStoreError("GetObject", uri, f"ended {length - done} bytes early")
+            done += got
+            yield buffer[at : at + got]
+
+    def _open(self, byte_range: ByteRange | None) -> RangeReader:
+        try:
+            return self.store.open_range(self.key, byte_range, self.identity)
+        except (PreconditionFailedError, ObjectNotFoundError) as error:
+            raise self.changed() from error
+
+    def changed(self) -> SourceChangedError:
+        """Return the error that says that the object is another one by now."""
+        uri = object_uri(self.store.bucket, self.key)
+        return SourceChangedError(
+            f"{uri} was replaced or deleted while it was copied (it was ETag "
+            f"{self.identity.etag}, {self.identity.size} bytes); the target was not changed"
+        )
+
+
+class StreamBody:
+    """A range as a body that is sent while it is read, in ``buffer`` bytes of memory."""
+
+    def __init__(self, chunks: Iterator[memoryview], *hashers: Hasher) -> None:
+        self._chunks = chunks
+        self._hashers = hashers
+        self._left = memoryview(b"")
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return up to ``size`` bytes (one piece for a negative size); empty at the end."""
+        if not self._left:
+            self._left = next(self._chunks, memoryview(b""))
+            for hasher in self._hashers:
+                hasher.update(self._left)
+        taken = self._left if size < 0 else self._left[:size]
+        self._left = self._left[len(taken) :]
+        return bytes(taken)

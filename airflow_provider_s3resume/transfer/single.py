@@ -1,0 +1,204 @@
+"""The copy of an object that is written in one request."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING
+
+from airflow_provider_s3resume.exceptions import (
+    DigestRejectedError,
+    ObjectNotFoundError,
+    PreconditionFailedError,
+    StoreError,
+    TargetChangedError,
+    TransientStoreError,
+    VerificationError,
+)
+from airflow_provider_s3resume.plan.digests import (
+    ChecksumAlgorithm,
+    Match,
+    compare_checksums,
+    compare_etags,
+    md5_of_etag,
+    normal_etag,
+)
+from airflow_provider_s3resume.plan.objects import ByteRange, object_uri
+from airflow_provider_s3resume.transfer.attributes import condition_of, upload_of
+from airflow_provider_s3resume.transfer.context import CopyContext, Landed
+from airflow_provider_s3resume.transfer.hashing import checksum_of, md5_hex
+from airflow_provider_s3resume.transfer.outcomes import Proof, Status
+from airflow_provider_s3resume.transfer.proving import (
+    PLAIN_ENCRYPTION,
+    Expected,
+    algorithm_for,
+    is_expected,
+    look,
+)
+
+if TYPE_CHECKING:
+    from airflow_provider_s3resume.plan.digests import Checksum
+    from airflow_provider_s3resume.plan.manifest import CopyEntry
+    from airflow_provider_s3resume.plan.objects import ObjectInfo
+    from airflow_provider_s3resume.storage.base import Written
+    from airflow_provider_s3resume.transfer.reading import ExactSource
+
+_TRIES = 4
+_FIRST_WAIT_S = 0.2
+
+
+def copy_single(context: CopyContext, entry: CopyEntry, source: ExactSource) -> Landed:
+    """Copy one object in one request: read it whole, write it with a checksum.
+
+    :raises SourceChangedError: if the source is another object by now.
+    :raises TargetChangedError: if the target is not what the plan saw.
+    :raises VerificationError: if the bytes are not those the source's service vouches for.
+    """
+    size = source.identity.size
+    with context.budget.hold(size, context.stop):
+        data, info = source.whole()
+        return _Put(context, entry, source, info, data).run()
+
+
+class _Put:
+    """One object's write, tried until its fate is known."""
+
+    def __init__(
+        self,
+        context: CopyContext,
+        entry: CopyEntry,
+        source: ExactSource,
+        info: ObjectInfo,
+        data: bytearray,
+    ) -> None:
+        self._context = context
+        self._entry = entry
+        self._source = source
+        self._info = info
+        self._data = data
+        algorithm = algorithm_for(info, context.target.capabilities)
+        self._checksum = checksum_of(algorithm, data) if algorithm else None
+        self._vouched = self._vouched_md5()
+        taken = context.target.capabilities.part_checksums
+        self._content_md5 = self._vouched if ChecksumAlgorithm.MD5 in taken else None
+        self._uri = object_uri(context.target.bucket, entry.target_key)
+        self._notes: list[str] = []
+
+    def run(self) -> Landed:
+        """Write, look where the answer is unclear, and prove."""
+        self._check_read()
+        supported = self._context.target.capabilities.conditional_put
+        condition = condition_of(self._entry, supported=supported)
+        algorithm = self._checksum.algorithm if self._checksum else None
+        upload, notes = upload_of(
+            self._context, self._entry, self._info, algorithm, full_object=True
+        )
+        self._notes += notes
+        for attempt in range(_TRIES):
+            self._context.stop.check()
+            try:
+                written = self._context.target.put_object(
+                    self._entry.target_key,
+                    self._data,
+                    upload=upload,
+                    checksum=self._checksum,
+                    condition=condition,
+                    content_md5=self._content_md5,
+                )
+            except DigestRejectedError:
+                if attempt == _TRIES - 1:
+                    raise
+                self._look_closer()
+            except (TransientStoreError, PreconditionFailedError, ObjectNotFoundError) as error:
+                landed = self._resolve(error, last=attempt == _TRIES - 1)
+                if landed is not None:
+                    return landed
+                self._context.stop.wait(_FIRST_WAIT_S * 2**attempt)
+            else:
+                return self._landed(Status.COPIED, written, unprotected=condition is None)
+        msg = "unreachable"
+        raise AssertionError(msg)
+
+    def _vouched_md5(self) -> str | None:
+        """Return the base64 MD5 that the source's ETag vouches for, if it is one."""
+        capabilities, info = self._context.source.capabilities, self._info
+        md5 = md5_of_etag(info.etag)
+        if md5 is None or not capabilities.md5_etags or info.encryption not in PLAIN_ENCRYPTION:
+            return None
+        return base64.b64encode(bytes.fromhex(md5)).decode("ascii")
+
+    def _check_read(self) -> None:
+        """Refuse bytes that are not those of the source's own full-object checksum."""
+        ours = [self._checksum] if self._checksum else []
+        if compare_checksums(self._info.checksums, ours) is Match.DIFFERENT:
+            uri = object_uri(self._source.store.bucket, self._source.key)
+            raise VerificationError(
+                f"{uri}: the bytes read do not match the source's own checksum; "
+                "nothing was written. A retry reads it again"
+            )
+        if self._vouched is not None and self._content_md5 is None:
+            self._look_closer()  # The target will not compare it, so it is done here.
+
+    def _look_closer(self) -> None:
+        """Find out which bytes do not fit the source's MD5: bad ones here, or it is no MD5."""
+        if self._vouched is None:
+            return
+        mine = md5_hex(self._data)
+        if mine == md5_of_etag(self._info.etag):
+            return
+        again = bytearray(len(self._data))
+        if again:
+            self._source.read(ByteRange(start=0, stop=len(again)), memoryview(again))
+        if again == self._data:
+            # Two reads agree with each other and not with the ETag: it is of another form
+            # (SSE-KMS, SSE-C, or a service that computes it in another way).
+            self._vouched = self._content_md5 = None
+            self._notes.append("the source's ETag is not the MD5 of its bytes")
+            return
+        self._data[:] = again
+        if self._checksum is not None:
+            self._checksum = checksum_of(self._checksum.algorithm, self._data)
+
+    def _resolve(self, error: StoreError, *, last: bool) -> Landed | None:
+        """Look at the target instead of guessing what became of a write (c16)."""
+        found = look(self._context.target, self._entry.target_key)
+        expected = Expected(size=len(self._data), etag=md5_hex(self._data), checksum=self._checksum)
+        lost = isinstance(error, TransientStoreError)
+        if found is not None and is_expected(found, expected):
+            status = Status.COPIED if lost else Status.ALREADY_THERE
+            return self._landed(status, found, unprotected=False)
+        if not lost:
+            seen = f"ETag {found.etag}, {found.size} bytes" if found else "no object"
+            raise TargetChangedError(
+                f"{self._uri}: found {seen}, the plan saw "
+                f"{f'ETag {self._entry.target_etag}' if self._entry.target_there else 'no object'}"
+                "; it was not replaced. The next plan looks again"
+            ) from error
+        if last:
+            raise error
+        return None
+
+    def _landed(self, status: Status, found: Written | ObjectInfo, *, unprotected: bool) -> Landed:
+        size = len(self._data)
+        sent = status is Status.COPIED
+        self._context.progress.add(bytes_moved=size * sent, parts_sent=int(sent))
+        return Landed(
+            status=status,
+            target_etag=normal_etag(found.etag),
+            proof=self._proof(found.etag, found.checksums),
+            sent_parts=int(sent),
+            bytes_moved=size * sent,
+            unprotected=unprotected,
+            notes=tuple(self._notes),
+        )
+
+    def _proof(self, etag: str | None, checksums: tuple[Checksum, ...]) -> Proof:
+        if compare_etags(self._info.etag, etag) is Match.SAME:
+            return Proof.ETAG
+        ours = [self._checksum] if self._checksum else []
+        if compare_checksums(self._info.checksums, ours) is Match.SAME:
+            return Proof.CHECKSUM
+        if self._checksum is not None or normal_etag(etag) == md5_hex(self._data):
+            return Proof.PARTS
+        if compare_checksums(checksums, ours) is Match.SAME:
+            return Proof.PARTS
+        return Proof.NONE
