@@ -1,0 +1,96 @@
+"""One call to a service: its common parameters, its errors, and headers botocore would rewrite."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow_provider_s3resume.plan.objects import object_uri
+from airflow_provider_s3resume.storage._s3_errors import translated
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+_METHODS: Final = {
+    "AbortMultipartUpload": "abort_multipart_upload",
+    "CompleteMultipartUpload": "complete_multipart_upload",
+    "CreateMultipartUpload": "create_multipart_upload",
+    "DeleteObject": "delete_object",
+    "GetObject": "get_object",
+    "GetBucketLocation": "get_bucket_location",
+    "GetObjectTagging": "get_object_tagging",
+    "HeadBucket": "head_bucket",
+    "HeadObject": "head_object",
+    "ListMultipartUploads": "list_multipart_uploads",
+    "ListObjectsV2": "list_objects_v2",
+    "ListParts": "list_parts",
+    "PutObject": "put_object",
+    "UploadPart": "upload_part",
+}
+_WITHOUT_PAYER: Final = frozenset({"GetBucketLocation", "HeadBucket"})
+_OLD_NAMES: Final = {"EU": "eu-west-1", "": "us-east-1"}
+_RAW_HEADERS: ContextVar[Mapping[str, str] | None] = ContextVar("raw_headers", default=None)
+
+
+def _add_raw_headers(params: dict[str, Any], **_: object) -> None:
+    params["headers"].update(_RAW_HEADERS.get() or {})
+
+
+class Calls:
+    """Makes calls on one bucket through one boto3 client."""
+
+    def __init__(self, client: S3Client, bucket: str, *, request_payer: bool) -> None:
+        self._client = client
+        self.bucket = bucket
+        self._payer = {"RequestPayer": "requester"} if request_payer else {}
+        client.meta.events.register(
+            "before-call.s3", _add_raw_headers, unique_id="s3resume-raw-headers"
+        )
+
+    def subject(self, key: str = "") -> str:
+        """Return the bucket or object as it is named in messages."""
+        return object_uri(self.bucket, key)
+
+    def make(
+        self,
+        operation: str,
+        key: str | None = None,
+        *,
+        named: str = "",
+        raw_headers: Mapping[str, str] | None = None,
+        **parameters: Any,  # noqa: ANN401 - as many types as the API has
+    ) -> dict[str, Any]:
+        """Make one call.
+
+        :param named: what a call without a key is about.
+        :param raw_headers: headers to be sent as they are.
+        :raises StoreError: what the service or the network answers.
+        """
+        common = dict[str, object](self._payer) if operation not in _WITHOUT_PAYER else {}
+        if key is not None:
+            common["Key"] = key
+        method = getattr(self._client, _METHODS[operation])
+        token = _RAW_HEADERS.set(raw_headers)
+        try:
+            with translated(operation, self.subject(key or named)):
+                answer: dict[str, Any] = method(Bucket=self.bucket, **common, **parameters)
+                return answer
+        finally:
+            _RAW_HEADERS.reset(token)
+
+
+def discover_region(client: S3Client, bucket: str) -> str:
+    """Return the region that a bucket is in.
+
+    :raises BucketNotFoundError, AccessDeniedError: as the service says.
+    """
+    calls = Calls(client, bucket, request_payer=False)
+    answer = calls.make("HeadBucket")
+    region = answer.get("BucketRegion") or answer["ResponseMetadata"]["HTTPHeaders"].get(
+        "x-amz-bucket-region"
+    )
+    if region:
+        return str(region)
+    found = str(calls.make("GetBucketLocation").get("LocationConstraint") or "")
+    return _OLD_NAMES.get(found, found)

@@ -1,0 +1,203 @@
+"""The one place where errors of botocore and urllib3 become errors of this provider.
+
+Sources: "Error responses" of the Amazon S3 API reference, and what other services were seen to
+answer. A code decides before a status does, since services disagree about the statuses.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    FlexibleChecksumError,
+    HTTPClientError,
+    IncompleteReadError,
+    MetadataRetrievalError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    SSLError,
+    TokenRetrievalError,
+    UnauthorizedSSOTokenError,
+)
+from botocore.parsers import ResponseParserError
+from urllib3.exceptions import HTTPError as Urllib3Error
+
+from airflow_provider_s3resume.exceptions import (
+    AccessDeniedError,
+    BucketNotFoundError,
+    CredentialsExpiredError,
+    DigestRejectedError,
+    ObjectArchivedError,
+    ObjectNotFoundError,
+    PreconditionFailedError,
+    RangeMismatchError,
+    StoreError,
+    ThrottledError,
+    TransientStoreError,
+    UnsupportedError,
+    UploadNotFoundError,
+)
+
+_CODES: Final[dict[type[StoreError], str]] = {
+    AccessDeniedError: (
+        "AccessDenied AccountProblem AllAccessDisabled AuthorizationHeaderMalformed Forbidden "
+        "InvalidAccessKeyId InvalidPayer InvalidSecurity InvalidToken NotSignedUp "
+        "RequestTimeTooSkewed SignatureDoesNotMatch UnauthorizedAccess"
+    ),
+    CredentialsExpiredError: (
+        "ExpiredToken ExpiredTokenException RequestExpired TokenRefreshRequired"
+    ),
+    ThrottledError: (
+        "BandwidthLimitExceeded Busy RequestLimitExceeded RequestThrottled "
+        "RequestThrottledException ServerBusy ServiceUnavailable SlowDown SlowDownRead "
+        "SlowDownWrite ThrottledException Throttling ThrottlingException TooManyRequests "
+        "TooManyRequestsException KMS.ThrottlingException"
+    ),
+    TransientStoreError: (
+        "ConditionalRequestConflict IncompleteBody InternalError InternalFailure "
+        "InternalServerError OperationAborted RequestTimeout RequestTimeoutException "
+        "KMS.InternalException KMS.KMSInternalException KMS.DependencyTimeoutException"
+    ),
+    DigestRejectedError: (
+        "BadDigest InvalidDigest XAmzContentChecksumMismatch XAmzContentSHA256Mismatch"
+    ),
+    PreconditionFailedError: "PreconditionFailed",
+    ObjectArchivedError: "InvalidObjectState",
+    RangeMismatchError: "InvalidRange InvalidPartNumber",
+    UnsupportedError: "NotImplemented MethodNotAllowed",
+    BucketNotFoundError: "NoSuchBucket",
+    ObjectNotFoundError: "NoSuchKey NoSuchVersion",
+    UploadNotFoundError: "NoSuchUpload",
+}
+_KIND_OF_CODE: Final = {code: kind for kind, codes in _CODES.items() for code in codes.split()}
+
+_KIND_OF_STATUS: Final[dict[int, type[StoreError]]] = {
+    401: AccessDeniedError,
+    403: AccessDeniedError,
+    408: TransientStoreError,
+    412: PreconditionFailedError,
+    416: RangeMismatchError,
+    429: ThrottledError,
+    501: UnsupportedError,
+    503: ThrottledError,
+}
+_SERVER_FAULTS: Final = range(500, 600)
+_BARE_400: Final = (
+    "HTTP 400 without a reason: expired credentials, a bucket of another region, "
+    "or an object with a customer-provided key"
+)
+_BUCKET_CALLS: Final = frozenset({"HeadBucket", "ListObjectsV2", "ListMultipartUploads"})
+_UPLOAD_CALLS: Final = frozenset(
+    {"UploadPart", "ListParts", "CompleteMultipartUpload", "AbortMultipartUpload"}
+)
+
+_SECRETS: Final = (
+    # The query of any address: presigned ones carry the signature there.
+    (re.compile(r"(https?://[^\s?\"'<>]+)\?[^\s\"'<>]*"), r"\1?…"),
+    (
+        re.compile(
+            r"(?i)\b(x-amz-(?:signature|credential|security-token)|signature|awsaccesskeyid|"
+            r"authorization|aws_secret_access_key|aws_session_token|security-token)"
+            r"(\s*[=:]\s*)(?:AWS4-HMAC-SHA256 .*|\S+)"
+        ),
+        r"\1\2…",
+    ),
+    (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b"), "…"),
+)
+
+
+def redact(text: str) -> str:
+    """Return ``text`` without queries of addresses, signatures, keys and tokens (c42)."""
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+@contextmanager
+def translated(operation: str, subject: str) -> Iterator[None]:
+    """Raise what the block's SDK calls raise as errors of this provider.
+
+    :param operation: the call, in the service's words.
+    :param subject: what it is about, as ``s3://bucket/key``.
+    :raises StoreError: chained to the SDK's error, unless that one's text holds a secret.
+    """
+    try:
+        yield
+    except ClientError as error:
+        found = _of_answer(error.response, operation, subject)
+        raise found from _chainable(error)
+    # OSError and ValueError come from sockets that another thread shut down or closed.
+    except (BotoCoreError, ResponseParserError, Urllib3Error, OSError, ValueError) as error:
+        found = _of_fault(error, operation, subject)
+        raise found from _chainable(error)
+
+
+def _chainable(error: BaseException) -> BaseException | None:
+    text = f"{error} {getattr(error, 'response', '')}"
+    return error if redact(text) == text else None
+
+
+def _of_answer(response: Any, operation: str, subject: str) -> StoreError:  # noqa: ANN401 - botocore
+    given = response.get("Error", {})
+    status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    code = str(given.get("Code") or "")
+    detail = redact(f"{code} (HTTP {status}): {given.get('Message') or 'no message'}")
+    if code == "400" and operation.startswith("Head"):
+        # An answer to HEAD has no body; S3 answers so to expired session tokens.
+        return CredentialsExpiredError(operation, subject, _BARE_400)
+    return _kind(code, status, operation)(operation, subject, detail)
+
+
+def _kind(code: str, status: int, operation: str) -> type[StoreError]:
+    known = _KIND_OF_CODE.get(code)
+    if known is not None:
+        return known
+    if code.startswith("KMS."):
+        return AccessDeniedError
+    if status == 404:  # noqa: PLR2004 - HTTP's own number
+        return _missing(operation)
+    if status in _KIND_OF_STATUS:
+        return _KIND_OF_STATUS[status]
+    return TransientStoreError if status in _SERVER_FAULTS else StoreError
+
+
+def _missing(operation: str) -> type[StoreError]:
+    if operation in _BUCKET_CALLS:
+        return BucketNotFoundError
+    return UploadNotFoundError if operation in _UPLOAD_CALLS else ObjectNotFoundError
+
+
+def _of_fault(error: BaseException, operation: str, subject: str) -> StoreError:
+    detail = redact(f"{type(error).__name__}: {error}")
+    return _kind_of_fault(error)(operation, subject, detail)
+
+
+def _kind_of_fault(error: BaseException) -> type[StoreError]:
+    if isinstance(error, SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
+        # Another try meets the same certificate.
+        return StoreError
+    if isinstance(
+        error,
+        NoCredentialsError
+        | PartialCredentialsError
+        | UnauthorizedSSOTokenError
+        | TokenRetrievalError,
+    ):
+        return AccessDeniedError
+    transient = (
+        HTTPClientError,
+        IncompleteReadError,
+        FlexibleChecksumError,
+        ResponseParserError,
+        CredentialRetrievalError,
+        MetadataRetrievalError,
+        Urllib3Error,
+        OSError,
+    )
+    return TransientStoreError if isinstance(error, transient) else StoreError

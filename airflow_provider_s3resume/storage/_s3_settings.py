@@ -1,0 +1,156 @@
+"""What a connection says about its S3 service, checked when it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Final, TypeVar
+
+from airflow_provider_s3resume.exceptions import InvalidInputError
+from airflow_provider_s3resume.plan.digests import ChecksumAlgorithm
+from airflow_provider_s3resume.plan.parts import Limits
+from airflow_provider_s3resume.storage.base import Capabilities
+from airflow_provider_s3resume.storage.presets import AMAZON_S3
+
+T = TypeVar("T")
+
+_CHECKSUMS: Final[dict[str, tuple[ChecksumAlgorithm, ...]]] = {
+    "crc64nvme": (ChecksumAlgorithm.CRC64NVME, ChecksumAlgorithm.MD5),
+    "crc32c": (ChecksumAlgorithm.CRC32C, ChecksumAlgorithm.MD5),
+    "crc32": (ChecksumAlgorithm.CRC32, ChecksumAlgorithm.MD5),
+    "md5": (ChecksumAlgorithm.MD5,),
+    "none": (),
+}
+_ADDRESSING: Final = ("auto", "path", "virtual")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3Settings:
+    """What the store has to know about its service; the defaults are Amazon S3's.
+
+    :param request_payer: send ``x-amz-request-payer: requester`` with every call.
+    :param payload_signing: sign the SHA-256 of every body. Without it a body is protected by its
+        checksum header, which is signed; the SHA-256 costs more than everything else together.
+    :param addressing_style: ``auto``, ``path`` or ``virtual``.
+    :param connect_timeout_s: seconds.
+    :param read_timeout_s: seconds without a byte.
+    :param connections: most connections kept open by one client.
+    """
+
+    capabilities: Capabilities = AMAZON_S3
+    limits: Limits = field(default_factory=Limits)
+    request_payer: bool = False
+    payload_signing: bool = False
+    addressing_style: str = "auto"
+    connect_timeout_s: float = 10.0
+    read_timeout_s: float = 60.0
+    connections: int = 32
+
+
+def store_settings_from_extra(extra: Mapping[str, object]) -> S3Settings:
+    """Read the settings from a connection's extra; fields of others are left alone.
+
+    Fields: ``list_order`` (``bytes`` or ``unordered``), ``key_folding``, ``checksums``
+    (``crc64nvme``, ``crc32c``, ``crc32``, ``md5``, ``none``), ``full_object_checksum``,
+    ``conditional_writes``, ``part_layout``, ``md5_etags``, ``object_tags``, ``stream_parts``,
+    ``request_payer``, ``payload_signing`` (all true or false), ``limits`` (an object with the
+    fields of ``Limits``), ``addressing_style``, ``connect_timeout_s``, ``read_timeout_s``,
+    ``connections``.
+
+    :raises InvalidInputError: naming the field.
+    """
+    defaults = S3Settings()
+    return S3Settings(
+        capabilities=_capabilities(extra),
+        limits=_limits(extra.get("limits")),
+        request_payer=_flag(extra, "request_payer", default=defaults.request_payer),
+        payload_signing=_flag(extra, "payload_signing", default=defaults.payload_signing),
+        addressing_style=_choice(extra, "addressing_style", {s: s for s in _ADDRESSING}, "auto"),
+        connect_timeout_s=_positive(extra, "connect_timeout_s", defaults.connect_timeout_s),
+        read_timeout_s=_positive(extra, "read_timeout_s", defaults.read_timeout_s),
+        connections=int(_positive(extra, "connections", defaults.connections)),
+    )
+
+
+def _capabilities(extra: Mapping[str, object]) -> Capabilities:
+    base = AMAZON_S3
+    checksums, named = base.part_checksums, extra.get("checksums")
+    if named is not None:
+        checksums = _choice(extra, "checksums", _CHECKSUMS, "crc64nvme")
+    conditional = _flag(extra, "conditional_writes", default=True)
+    return replace(
+        base,
+        ordered_listing=_choice(extra, "list_order", {"bytes": True, "unordered": False}, "bytes"),
+        folds_keys=_flag(extra, "key_folding", default=base.folds_keys),
+        part_checksums=checksums,
+        full_object_checksum=_flag(
+            extra, "full_object_checksum", default=named in {None, "crc64nvme"}
+        ),
+        conditional_put=conditional,
+        conditional_complete=conditional,
+        part_layout=_flag(extra, "part_layout", default=base.part_layout),
+        md5_etags=_flag(extra, "md5_etags", default=base.md5_etags),
+        tags=_flag(extra, "object_tags", default=base.tags),
+        streams_parts=_flag(extra, "stream_parts", default=base.streams_parts),
+    )
+
+
+def _limits(given: object) -> Limits:
+    if given is None:
+        return Limits()
+    names = [f.name for f in fields(Limits)]
+    if not isinstance(given, Mapping) or not set(given) <= set(names):
+        raise InvalidInputError(
+            "extra.limits", found=given, accepted=f"an object with some of {', '.join(names)}"
+        )
+    limits = Limits(**{name: int(_positive(given, name, 1, of="limits.")) for name in given})
+    if limits.min_part_size > limits.max_part_size:
+        raise InvalidInputError(
+            "extra.limits.min_part_size",
+            found=limits.min_part_size,
+            accepted=f"at most max_part_size ({limits.max_part_size})",
+        )
+    return limits
+
+
+def _flag(extra: Mapping[str, object], name: str, *, default: bool) -> bool:
+    found = extra.get(name, default)
+    if not isinstance(found, bool):
+        raise InvalidInputError(f"extra.{name}", found=found, accepted="true or false")
+    return found
+
+
+def _choice(extra: Mapping[str, object], name: str, choices: Mapping[str, T], default: str) -> T:
+    found = extra.get(name, default)
+    if not isinstance(found, str) or found not in choices:
+        accepted = "one of " + ", ".join(repr(choice) for choice in choices)
+        raise InvalidInputError(f"extra.{name}", found=found, accepted=accepted)
+    return choices[found]
+
+
+def _positive(extra: Mapping[str, object], name: str, default: float, *, of: str = "") -> float:
+    found = extra.get(name, default)
+    if isinstance(found, bool) or not isinstance(found, int | float) or found <= 0:
+        raise InvalidInputError(f"extra.{of}{name}", found=found, accepted="a number above 0")
+    return found
+
+
+def client_config(settings: S3Settings) -> dict[str, object]:
+    """Return the keyword arguments of ``botocore.config.Config`` that the store needs.
+
+    One attempt per call, because ``storage.layers.Retrying`` repeats them; no checksums of
+    botocore's own, because ours travel with each call.
+    """
+    return {
+        "retries": {"total_max_attempts": 1, "mode": "standard"},
+        "request_checksum_calculation": "when_required",
+        "response_checksum_validation": "when_required",
+        "max_pool_connections": settings.connections,
+        "connect_timeout": settings.connect_timeout_s,
+        "read_timeout": settings.read_timeout_s,
+        "tcp_keepalive": True,
+        "s3": {
+            "addressing_style": settings.addressing_style,
+            "payload_signing_enabled": settings.payload_signing,
+        },
+    }

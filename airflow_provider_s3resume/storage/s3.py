@@ -1,0 +1,350 @@
+"""``S3Store``: a bucket of Amazon S3 or a compatible service, through a boto3 client.
+
+The client should be made with ``client_config(settings)``; the store repeats no call by itself
+(``storage.layers`` does) and asks the settings, never the service's name, what it may rely on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_s3resume.exceptions import (
+    ObjectNotFoundError,
+    PreconditionFailedError,
+    TransientStoreError,
+    UnsupportedError,
+    UploadNotFoundError,
+)
+from airflow_provider_s3resume.plan.digests import Checksum, ChecksumAlgorithm
+from airflow_provider_s3resume.plan.objects import (
+    ALL_KEYS,
+    ByteRange,
+    KeyRange,
+    ListedObject,
+    ObjectInfo,
+    SourceIdentity,
+)
+from airflow_provider_s3resume.plan.parts import Limits
+from airflow_provider_s3resume.plan.resume import ListedPart, PartRecord
+from airflow_provider_s3resume.storage import _s3_listing
+from airflow_provider_s3resume.storage._s3_bodies import StreamBody, sendable
+from airflow_provider_s3resume.storage._s3_calls import Calls, discover_region
+from airflow_provider_s3resume.storage._s3_headers import (
+    CHECKSUM_PARAMETERS,
+    Parameters,
+    bare,
+    checksum_parameters,
+    condition_parameters,
+    create_parameters,
+    identity_parameters,
+    object_info,
+    quoted,
+    raw_headers,
+    upload_parameters,
+    version_parameters,
+    written,
+)
+from airflow_provider_s3resume.storage._s3_reader import S3RangeReader, check_answer
+from airflow_provider_s3resume.storage._s3_settings import (
+    S3Settings,
+    client_config,
+    store_settings_from_extra,
+)
+from airflow_provider_s3resume.storage.base import (
+    Capabilities,
+    Condition,
+    NewUpload,
+    PartBody,
+    PartInfo,
+    SupportsRead,
+    UploadInfo,
+    Written,
+)
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+__all__ = [
+    "S3Settings",
+    "S3Store",
+    "client_config",
+    "discover_region",
+    "store_settings_from_extra",
+]
+
+
+class S3Store:
+    """An ``ObjectStore`` on a boto3 client, safe to use from many threads.
+
+    :param client: made by the caller, with credentials that refresh themselves where they expire.
+    :param service: scheme, host and port of the service, without anything secret.
+    """
+
+    def __init__(
+        self, client: S3Client, bucket: str, *, service: str, settings: S3Settings | None = None
+    ) -> None:
+        self.settings = settings or S3Settings()
+        self.bucket = bucket
+        self.service = service
+        self._calls = Calls(client, bucket, request_payer=self.settings.request_payer)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the settings say that the service can do."""
+        return self.settings.capabilities
+
+    @property
+    def limits(self) -> Limits:
+        """What the settings say that the service accepts."""
+        return self.settings.limits
+
+    # Reading.
+
+    def check_access(self) -> None:
+        """Make sure that the bucket exists and answers: a listing of one key says why it does not.
+
+        HeadBucket has no body to give a reason in, and needs the same permission.
+        """
+        self._calls.make("ListObjectsV2", MaxKeys=1)
+
+    def list_objects(
+        self, prefix: str = "", key_range: KeyRange = ALL_KEYS
+    ) -> Iterator[ListedObject]:
+        """Yield the objects, one call a page."""
+        return _s3_listing.list_objects(
+            lambda more: self._calls.make("ListObjectsV2", named=prefix, **more),
+            self._calls.subject(prefix),
+            prefix,
+            key_range,
+            ordered=self.capabilities.ordered_listing,
+        )
+
+    def head(self, key: str, *, version_id: str | None = None) -> ObjectInfo:
+        """Return the object's headers, its checksums included."""
+        answer = self._calls.make(
+            "HeadObject", key, ChecksumMode="ENABLED", **version_parameters(version_id)
+        )
+        return object_info(key, answer, answer["ContentLength"])
+
+    def head_part(self, key: str, part_number: int, identity: SourceIdentity) -> PartInfo | None:
+        """Return one part of a multipart object, ``None`` if the service does not tell."""
+        if not self.capabilities.part_layout:
+            return None
+        answer = self._calls.make(
+            "HeadObject", key, PartNumber=part_number, **identity_parameters(identity)
+        )
+        count = answer.get("PartsCount")
+        if not count:
+            return None
+        return PartInfo(
+            size=answer["ContentLength"], part_count=count, etag=bare(answer.get("ETag"))
+        )
+
+    def open_range(
+        self, key: str, byte_range: ByteRange | None, identity: SourceIdentity
+    ) -> S3RangeReader:
+        """Open a range of exactly the object that ``identity`` names."""
+        parameters = identity_parameters(identity)
+        if byte_range is not None:
+            parameters["Range"] = byte_range.http
+        subject = self._calls.subject(key)
+        answer = self._calls.make("GetObject", key, **parameters)
+        length = byte_range.length if byte_range else identity.size
+        info = object_info(key, answer, identity.size)
+        # StreamingBody would count, copy and check once more; its stream is urllib3's response.
+        reader = S3RangeReader(answer["Body"]._raw_stream, info, length, subject)  # noqa: SLF001
+        try:
+            check_answer(answer, byte_range, identity.size, subject)
+        except BaseException:
+            reader.abort()
+            reader.close()
+            raise
+        return reader
+
+    def get_tags(self, key: str, *, version_id: str | None = None) -> Mapping[str, str]:
+        """Return the object's tags."""
+        if not self.capabilities.tags:
+            raise UnsupportedError("GetObjectTagging", self._calls.subject(key), "has no tags")
+        answer = self._calls.make("GetObjectTagging", key, **version_parameters(version_id))
+        return {tag["Key"]: tag["Value"] for tag in answer.get("TagSet", ())}
+
+    # Writing.
+
+    def put_object(
+        self,
+        key: str,
+        body: PartBody,
+        *,
+        upload: NewUpload,
+        checksum: Checksum | None,
+        condition: Condition | None = None,
+        content_md5: str | None = None,
+    ) -> Written:
+        """Write a whole object in one request."""
+        operation, subject = "PutObject", self._calls.subject(key)
+        parameters = {
+            **upload_parameters(upload),
+            **checksum_parameters(checksum, operation, subject),
+            **self._conditions(
+                operation, key, condition, honoured=self.capabilities.conditional_put
+            ),
+        }
+        if content_md5 is not None:
+            parameters["ContentMD5"] = content_md5
+        answer = self._write(
+            operation,
+            key,
+            condition,
+            Body=sendable(body),
+            raw_headers=raw_headers(upload),
+            **parameters,
+        )
+        return written(answer)
+
+    def create_upload(self, key: str, upload: NewUpload) -> str:
+        """Begin a multipart upload and return its id."""
+        operation = "CreateMultipartUpload"
+        if upload.full_object and not self.capabilities.full_object_checksum:
+            detail = "the service checks no full-object checksum"
+            raise UnsupportedError(operation, self._calls.subject(key), detail)
+        answer = self._calls.make(
+            operation, key, raw_headers=raw_headers(upload), **create_parameters(upload)
+        )
+        upload_id: str = answer["UploadId"]
+        return upload_id
+
+    def upload_part(
+        self,
+        key: str,
+        upload_id: str,
+        part_number: int,
+        body: PartBody,
+        checksum: Checksum | None,
+    ) -> str:
+        """Send one part and return its ETag.
+
+        ``bytes``, ``bytearray`` and views of the whole of one are sent as they are; another view
+        is copied for the time of the call.
+        """
+        parameters = checksum_parameters(checksum, "UploadPart", self._calls.subject(key))
+        return self._part(key, upload_id, part_number, Body=sendable(body), **parameters)
+
+    def upload_part_stream(
+        self,
+        key: str,
+        upload_id: str,
+        part_number: int,
+        body: SupportsRead,
+        length: int,
+        algorithm: ChecksumAlgorithm | None,
+    ) -> str:
+        """Send one part while it is read; with an algorithm, a trailer carries the checksum.
+
+        :raises UnsupportedError: for a trailer without TLS, which botocore does not send.
+        """
+        operation, subject = "UploadPart", self._calls.subject(key)
+        if not self.capabilities.streams_parts:
+            raise UnsupportedError(operation, subject, "parts are not streamed")
+        parameters: Parameters = {"Body": StreamBody(body, length), "ContentLength": length}
+        if algorithm is not None:
+            if not self.service.startswith("https") or algorithm not in CHECKSUM_PARAMETERS:
+                detail = f"no {algorithm.value} trailer to {self.service}"
+                raise UnsupportedError(operation, subject, detail)
+            parameters["ChecksumAlgorithm"] = algorithm.value
+        return self._part(key, upload_id, part_number, **parameters)
+
+    def _part(self, key: str, upload_id: str, part_number: int, **parameters: Any) -> str:  # noqa: ANN401
+        answer = self._calls.make(
+            "UploadPart", key, UploadId=upload_id, PartNumber=part_number, **parameters
+        )
+        etag = bare(answer.get("ETag"))
+        if etag is None:
+            raise TransientStoreError("UploadPart", self._calls.subject(key), "no ETag in answer")
+        return etag
+
+    def list_parts(self, key: str, upload_id: str) -> list[ListedPart]:
+        """Return all parts of an upload, as listed."""
+        fetch = partial(self._calls.make, "ListParts", key, UploadId=upload_id)
+        subject = f"parts of {self._calls.subject(key)}"
+        return _s3_listing.list_parts(lambda more: fetch(**more), subject)
+
+    def list_uploads(self, key: str) -> list[UploadInfo]:
+        """Return the unfinished uploads of exactly this key."""
+        fetch = partial(self._calls.make, "ListMultipartUploads", named=key)
+        subject = f"uploads of {self._calls.subject(key)}"
+        return _s3_listing.list_uploads(lambda more: fetch(**more), subject, key)
+
+    def complete_upload(
+        self,
+        key: str,
+        upload_id: str,
+        parts: Sequence[PartRecord],
+        *,
+        size: int,
+        checksum: Checksum | None,
+        condition: Condition | None = None,
+    ) -> Written:
+        """Make the parts the object.
+
+        :raises TransientStoreError: also if the answer does not name the object: look at the
+            target then.
+        """
+        operation, subject = "CompleteMultipartUpload", self._calls.subject(key)
+        conditional = self.capabilities.conditional_complete
+        parameters = {
+            **checksum_parameters(checksum, operation, subject),
+            **self._conditions(operation, key, condition, honoured=conditional),
+        }
+        if checksum is not None:
+            parameters |= {"ChecksumType": "FULL_OBJECT", "MpuObjectSize": size}
+        chosen = [{"PartNumber": p.part_number, "ETag": quoted(p.etag)} for p in parts]
+        answer = self._write(
+            operation,
+            key,
+            condition,
+            UploadId=upload_id,
+            MultipartUpload={"Parts": chosen},
+            **parameters,
+        )
+        if not {"ETag", "Key", "Bucket", "Location"} & answer.keys():
+            raise TransientStoreError(operation, subject, "the answer names no object")
+        return written(answer)
+
+    def abort_upload(self, key: str, upload_id: str) -> None:
+        """Drop an upload and its parts; nothing happens if it is gone."""
+        try:
+            self._calls.make("AbortMultipartUpload", key, UploadId=upload_id)
+        except UploadNotFoundError:
+            return
+
+    def delete_object(self, key: str) -> None:
+        """Delete an object; nothing happens if it is gone."""
+        try:
+            self._calls.make("DeleteObject", key)
+        except ObjectNotFoundError:
+            return
+
+    def _conditions(
+        self, operation: str, key: str, condition: Condition | None, *, honoured: bool
+    ) -> Parameters:
+        if condition is not None and not honoured:
+            detail = "the service does not honour conditions"
+            raise UnsupportedError(operation, self._calls.subject(key), detail)
+        return condition_parameters(condition)
+
+    def _write(
+        self,
+        operation: str,
+        key: str,
+        condition: Condition | None,
+        **parameters: Any,  # noqa: ANN401 - as many types as the API has
+    ) -> dict[str, Any]:
+        try:
+            return self._calls.make(operation, key, **parameters)
+        except ObjectNotFoundError as error:
+            if condition is None:
+                raise
+            # "Conditional writes": If-Match on a key without an object is answered 404.
+            raise PreconditionFailedError(operation, error.subject, error.detail) from error
