@@ -33,6 +33,7 @@ from airflow_provider_s3resume.plan.resume import (
 )
 from airflow_provider_s3resume.transfer.attributes import condition_of, upload_of
 from airflow_provider_s3resume.transfer.checkpoints import Stored
+from airflow_provider_s3resume.transfer.cleanup import own_uploads
 from airflow_provider_s3resume.transfer.context import CopyContext, Landed
 from airflow_provider_s3resume.transfer.layouts import layout_of_copy
 from airflow_provider_s3resume.transfer.outcomes import Proof, Status
@@ -208,25 +209,20 @@ class _MultipartCopy:
         if checkpoint.upload_id is not None:
             given_up += (checkpoint.upload_id,)
         else:
-            given_up += tuple(self._of_intent(checkpoint))
+            given_up += self._of_intent(checkpoint)
         for upload_id in given_up:
             self._context.target.abort_upload(self._key, upload_id)
         prepared = self._begin(stored, superseded=given_up, damaged=False)
         return replace(prepared, notes=(*prepared.notes, f"started over: {decision.reason}"))
 
-    def _of_intent(self, checkpoint: Checkpoint) -> list[str]:
-        """Return uploads that the recorded intent explains: killed between Create and its record.
-
-        Ours are of exactly this key, were not there before the intent, and have no part yet: no
-        part is ever sent before the upload's id is recorded.
-        """
+    def _of_intent(self, checkpoint: Checkpoint) -> tuple[str, ...]:
+        """Return uploads that the intent explains: killed between Create and its record."""
         try:
-            uploads = self._context.target.list_uploads(self._key)
+            mine = own_uploads(self._context.target, self._key, checkpoint)
         except (ListingError, UnsupportedError) as error:
             log.warning("%s: a stray upload may be left: %s", self.uri, error)
-            return []
-        fresh = [u.upload_id for u in uploads if u.upload_id not in checkpoint.uploads_before]
-        return [upload_id for upload_id in fresh if self._listed(upload_id) == []]
+            return ()
+        return tuple(upload.upload_id for upload in mine)
 
     def _begin(
         self, previous: Stored | None, *, superseded: tuple[str, ...], damaged: bool

@@ -11,6 +11,7 @@ import logging
 import tempfile
 from collections import Counter
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import IO, TYPE_CHECKING, Any
 
 from airflow_provider_s3resume.exceptions import (
@@ -344,7 +345,7 @@ def _ranges(
     cuts: tuple[str | None, ...] = Manifest.from_json(text).quantiles if text else ()
     cuts = tuple(c for c in cuts if c is not None and c.startswith(request.source_prefix))
     edges = [None, *cuts, None]
-    return tuple(KeyRange(start=a, stop=b) for a, b in zip(edges[:-1], edges[1:], strict=True))
+    return tuple(KeyRange(start=start, stop=stop) for start, stop in pairwise(edges))
 
 
 def _latest_name(sides: SidesReport) -> str:

@@ -35,7 +35,7 @@ class Sides(Protocol):
 
 def pair_name(source: Side, target: Side) -> str:
     """Return a name for a pair of sides, for use in keys of the state location."""
-    text = "\n".join((source.service, source.uri, target.service, target.uri))
+    text = f"{source.service}\n{source.uri}\n{target.service}\n{target.uri}"
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

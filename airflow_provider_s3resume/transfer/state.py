@@ -17,8 +17,8 @@ from airflow_provider_s3resume.exceptions import (
     TransientStoreError,
 )
 from airflow_provider_s3resume.plan.manifest import dumps
-from airflow_provider_s3resume.storage.base import Condition, NewUpload
 from airflow_provider_s3resume.plan.objects import ContentAttributes
+from airflow_provider_s3resume.storage.base import Condition, NewUpload
 from airflow_provider_s3resume.transfer.hashing import checksum_of
 
 if TYPE_CHECKING:

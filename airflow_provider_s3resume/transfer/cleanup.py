@@ -1,0 +1,77 @@
+"""Aborting stray uploads: only those that our own records name (c34).
+
+Age, prefix or initiator never make an upload ours: on a managed Airflow every initiator is one
+role, and other tools write to the same buckets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_provider_s3resume.exceptions import UploadNotFoundError
+from airflow_provider_s3resume.transfer.checkpoints import Stored
+
+if TYPE_CHECKING:
+    from airflow_provider_s3resume.plan.resume import Checkpoint
+    from airflow_provider_s3resume.storage.base import ObjectStore
+    from airflow_provider_s3resume.transfer.checkpoints import CheckpointRecords
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnUpload:
+    """An unfinished upload that a record of ours holds, and why it is known to be ours."""
+
+    key: str
+    upload_id: str
+    reason: str
+
+
+def own_uploads(target: ObjectStore, target_key: str, checkpoint: Checkpoint) -> list[OwnUpload]:
+    """Return the unfinished uploads of a key that a checkpoint proves to be ours.
+
+    They are ours if the record names their id; or if only an intent was recorded, they were not
+    there before it, and have no part: no part is sent before the id is recorded.
+    """
+    found: list[OwnUpload] = []
+    named = {checkpoint.upload_id, *checkpoint.superseded}
+    intent = checkpoint.upload_id is None
+    for upload in target.list_uploads(target_key):
+        known = upload.upload_id in named
+        fresh = intent and upload.upload_id not in checkpoint.uploads_before
+        if known:
+            reason = "recorded"
+        elif fresh and _is_empty(target, target_key, upload.upload_id):
+            reason = "intended"
+        else:
+            continue
+        found.append(OwnUpload(key=target_key, upload_id=upload.upload_id, reason=reason))
+    return found
+
+
+def _is_empty(target: ObjectStore, key: str, upload_id: str) -> bool:
+    try:
+        return target.list_parts(key, upload_id) == []
+    except UploadNotFoundError:
+        return False
+
+
+def abort_own_uploads(
+    target: ObjectStore,
+    target_key: str,
+    records: CheckpointRecords,
+    source_uri: str,
+    target_uri: str,
+) -> list[OwnUpload]:
+    """Abort an object's unfinished uploads that our record holds, then forget the record.
+
+    :returns: what was aborted; nothing if there is no usable record.
+    """
+    stored = records.load(source_uri, target_uri)
+    if not isinstance(stored, Stored):
+        return []
+    mine = own_uploads(target, target_key, stored.checkpoint)
+    for upload in mine:
+        target.abort_upload(target_key, upload.upload_id)
+    records.forget(source_uri, target_uri)
+    return mine

@@ -1,0 +1,259 @@
+"""The run report: what a run did, added up so that it equals its manifest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_s3resume.exceptions import ObjectsFailedError
+from airflow_provider_s3resume.plan.diff import Verb
+from airflow_provider_s3resume.plan.manifest import dumps
+from airflow_provider_s3resume.transfer.loading import (
+    load_entries,
+    load_manifest,
+    load_outcomes,
+)
+from airflow_provider_s3resume.transfer.outcomes import Outcome, Status
+from airflow_provider_s3resume.transfer.verification import (
+    MOST_NAMED,
+    KeyFailure,
+    VerificationSummary,
+    load_noted,
+    named,
+    verification_name,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_provider_s3resume.plan.manifest import BatchRef, Manifest
+    from airflow_provider_s3resume.transfer.state import StateLocation
+
+SCHEMA = 1
+_NAMED_IN_TEXT = 10
+_NOT_TRIED = "no task came to its end with it; see the log of the transfer task"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReport:
+    """What a run did. Sizes in bytes, times in seconds.
+
+    ``planned = copied + already_there + gone + failed_copies`` in every report; ``failed`` adds
+    refused keys and failed verifications.
+
+    :param skipped: reason → keys, over both listings.
+    :param refused: reason → keys that the target cannot hold.
+    :param verified_by: proof → objects.
+    :param copied_keys: keys copied by this run, up to a thousand.
+    :param unprotected: objects written without a condition on what was there.
+    """
+
+    run_id: str
+    manifest_key: str
+    manifest_digest: str
+    report_key: str
+    source: str
+    target: str
+    dry_run: bool
+    planned: int
+    copied: int
+    already_there: int
+    gone: int
+    failed_copies: int
+    failed: int
+    kept_parts: int
+    reread_parts: int
+    sent_parts: int
+    verified: int
+    verified_by: Mapping[str, int]
+    unverified: int
+    skipped: Mapping[str, int]
+    refused: Mapping[str, int]
+    reasons: Mapping[str, int]
+    unprotected: int
+    planned_bytes: int
+    bytes: int
+    seconds: float
+    bytes_per_second: float
+    failures: tuple[KeyFailure, ...]
+    failure_kinds: Mapping[str, int]
+    notes: Mapping[str, int]
+    copied_keys: tuple[str, ...]
+    schema: int = field(default=SCHEMA)
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """Return the figures for XCom: no keys of objects."""
+        data = asdict(self)
+        for name in ("failures", "copied_keys"):
+            del data[name]
+        return data
+
+    def metrics(self) -> dict[str, float]:
+        """Return the figures that are sent to Airflow's metrics, by name."""
+        names = ("planned", "copied", "already_there", "gone", "failed", "kept_parts")
+        more = ("sent_parts", "verified", "bytes", "seconds", "bytes_per_second")
+        return {name: float(getattr(self, name)) for name in names + more}
+
+    def short_text(self) -> str:
+        """Return the report as a few lines for the task log."""
+        rate = f"{self.bytes_per_second / 1e6:.1f} MB/s"
+        parts = f"sent {self.sent_parts}, kept {self.kept_parts}, read again {self.reread_parts}"
+        plan = f"{self.planned} objects, {self.planned_bytes} bytes: {_counts(self.reasons)}"
+        done = f"copied {self.copied}, already there {self.already_there}, gone {self.gone}"
+        lines = [
+            f"run {self.run_id}: {self.source} -> {self.target}{' (dry run)' * self.dry_run}",
+            f"planned {plan}",
+            f"{done}, failed {self.failed}",
+            f"parts: {parts}",
+            f"skipped: {_counts(self.skipped)}; refused: {_counts(self.refused)}",
+            f"verified {self.verified}: {_counts(self.verified_by)}",
+            f"unprotected: {self.unprotected}",
+            f"moved {self.bytes} bytes in {self.seconds:.1f} s ({rate})",
+        ]
+        lines += [f"note: {note} ({n} objects)" for note, n in sorted(self.notes.items())]
+        lines += [f"failed: {f.key!r}: {f.error}" for f in self.failures[:_NAMED_IN_TEXT]]
+        more = self.failed - min(len(self.failures), _NAMED_IN_TEXT)
+        return "\n".join([*lines, f"and {more} more failures" if more > 0 else ""]).rstrip()
+
+    def raise_for_failures(self) -> None:
+        """Return if nothing failed.
+
+        :raises ObjectsFailedError: naming the first failures and the report.
+        """
+        if self.failed == 0:
+            return
+        raise ObjectsFailedError(
+            f"{self.failed} objects failed, all others were dealt with: "
+            f"{named(self.failures, _NAMED_IN_TEXT)}. The whole list is in {self.report_key}",
+            retryable=False,
+        )
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {n}" for name, n in sorted(counts.items())) or "none"
+
+
+def make_report(state: StateLocation, manifest_key: str, *, now: float) -> RunReport:
+    """Add up a run and store the report beside its manifest.
+
+    :param now: seconds since the epoch.
+    :raises ManifestError: if the manifest cannot be used.
+    """
+    manifest = load_manifest(state, manifest_key)
+    sums = _Sums(state, manifest)
+    for ref in manifest.batches:
+        sums.take_batch(ref)
+    sums.take_refused()
+    text = state.read_text(verification_name(manifest_key))
+    verification = VerificationSummary.from_json(text) if text is not None else None
+    report = sums.report(manifest_key, verification, now)
+    state.write_text(_report_name(manifest_key), dumps(asdict(report)))
+    return report
+
+
+def _report_name(manifest_key: str) -> str:
+    return f"{manifest_key.rpartition('/')[0]}/report.json"
+
+
+class _Sums:
+    def __init__(self, state: StateLocation, manifest: Manifest) -> None:
+        self._state = state
+        self._manifest = manifest
+        self._status: Counter[Status] = Counter()
+        self._sums: Counter[str] = Counter()
+        self._kinds: Counter[str] = Counter()
+        self._notes: Counter[str] = Counter()
+        self._failures: list[KeyFailure] = []
+        self._copied: list[str] = []
+
+    def take_batch(self, ref: BatchRef) -> None:
+        """Add the outcomes of one batch; entries without one have failed."""
+        if self._manifest.dry_run:
+            return
+        outcomes = load_outcomes(self._state, ref.manifest, ref.index) or []
+        for outcome in outcomes:
+            self._take(outcome)
+        if len(outcomes) == ref.objects:
+            return
+        known = {outcome.key for outcome in outcomes}
+        for entry in load_entries(self._state, ref):
+            if entry.key not in known:
+                self._status[Status.FAILED] += 1
+                self._fail(entry.key, "NotTried", _NOT_TRIED)
+
+    def take_refused(self) -> None:
+        """Add the keys that the plan refused: each of them is a failure."""
+        for entry in load_noted(self._state, self._manifest.noted):
+            if entry.verb == Verb.REFUSE.value:
+                self._fail(entry.key, entry.reason, f"refused: {entry.reason}")
+
+    def report(
+        self, manifest_key: str, verification: VerificationSummary | None, now: float
+    ) -> RunReport:
+        """Return the report of everything taken."""
+        manifest, status = self._manifest, self._status
+        by_verb = self._by_verb()
+        landed = status[Status.COPIED] + status[Status.ALREADY_THERE]
+        verified = verification.verified if verification else 0
+        checked = verification.failed if verification else 0
+        failures = self._failures + list(verification.failures if verification else ())
+        refused = sum(by_verb[Verb.REFUSE.value].values())
+        seconds = max(now - manifest.created, 0.001)
+        moved = self._sums["bytes_moved"]
+        return RunReport(
+            run_id=manifest.run_id,
+            manifest_key=manifest_key,
+            manifest_digest=manifest.digest,
+            report_key=f"s3://{self._state.store.bucket}/{self._state.prefix}"
+            f"{_report_name(manifest_key)}",
+            source=manifest.source.uri,
+            target=manifest.target.uri,
+            dry_run=manifest.dry_run,
+            planned=manifest.copy_objects,
+            copied=status[Status.COPIED],
+            already_there=status[Status.ALREADY_THERE],
+            gone=status[Status.GONE],
+            failed_copies=status[Status.FAILED],
+            failed=status[Status.FAILED] + refused + checked,
+            kept_parts=self._sums["kept_parts"],
+            reread_parts=self._sums["reread_parts"],
+            sent_parts=self._sums["sent_parts"],
+            verified=verified,
+            verified_by=verification.proofs if verification else {},
+            unverified=max(landed - verified - checked, 0),
+            skipped=by_verb[Verb.SKIP.value],
+            refused=by_verb[Verb.REFUSE.value],
+            reasons=by_verb[Verb.COPY.value],
+            unprotected=self._sums["unprotected"],
+            planned_bytes=manifest.copy_bytes,
+            bytes=moved,
+            seconds=seconds,
+            bytes_per_second=moved / seconds,
+            failures=tuple(failures[:MOST_NAMED]),
+            failure_kinds=dict(sorted(self._kinds.items())),
+            notes=dict(sorted(self._notes.items())),
+            copied_keys=tuple(self._copied),
+        )
+
+    def _by_verb(self) -> dict[str, dict[str, int]]:
+        found: dict[str, dict[str, int]] = {verb.value: {} for verb in Verb}
+        for name, count in self._manifest.counts.items():
+            verb, _, reason = name.partition(".")
+            found[verb][reason] = count
+        return found
+
+    def _take(self, outcome: Outcome) -> None:
+        self._status[outcome.status] += 1
+        for name in ("kept_parts", "reread_parts", "sent_parts", "bytes_moved", "unprotected"):
+            self._sums[name] += int(getattr(outcome, name))
+        self._notes.update(outcome.notes)
+        if outcome.status is Status.FAILED:
+            self._fail(outcome.key, outcome.error_kind or "", outcome.error or "")
+        elif outcome.status is Status.COPIED and len(self._copied) < MOST_NAMED:
+            self._copied.append(outcome.key)
+
+    def _fail(self, key: str, kind: str, error: str) -> None:
+        self._kinds[kind] += 1
+        if len(self._failures) < MOST_NAMED:
+            self._failures.append(KeyFailure(key=key, error=error))

@@ -1,0 +1,273 @@
+"""Compare every object that landed with its source, by the strongest digest both sides give.
+
+No bytes are read again. The outcomes of the batches are hints: what counts is what the target
+lists now.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import logging
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_s3resume.exceptions import ManifestError, ObjectNotFoundError
+from airflow_provider_s3resume.plan.diff import Criterion, DiffRule, ProvenPair, Reason
+from airflow_provider_s3resume.plan.digests import (
+    Match,
+    compare_checksums,
+    compare_etags,
+    normal_etag,
+)
+from airflow_provider_s3resume.plan.manifest import NotedEntry, check_schema, dumps, loads
+from airflow_provider_s3resume.plan.objects import key_bytes
+from airflow_provider_s3resume.transfer.earlier import target_etags
+from airflow_provider_s3resume.transfer.loading import (
+    check_sides,
+    load_entries,
+    load_manifest,
+    load_outcomes,
+)
+from airflow_provider_s3resume.transfer.outcomes import LANDED, Outcome, Proof
+from airflow_provider_s3resume.transfer.proven import save_proven
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from airflow_provider_s3resume.plan.manifest import BatchRef, FileRef, Manifest
+    from airflow_provider_s3resume.storage.base import ObjectStore
+    from airflow_provider_s3resume.transfer.state import StateLocation
+    from airflow_provider_s3resume.transfer.stopping import StopSignal
+
+log = logging.getLogger(__name__)
+
+SCHEMA = 1
+MOST_NAMED = 1000
+"""Failures that are named one by one; all are counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyFailure:
+    """A key and what is wrong with it."""
+
+    key: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationSummary:
+    """The result of verifying a run.
+
+    :param proofs: proof → objects that it was given for.
+    :param not_landed: copy entries that no task landed; they fail the run elsewhere.
+    """
+
+    manifest_digest: str
+    verified: int
+    proofs: Mapping[str, int]
+    not_landed: int
+    failed: int
+    failures: tuple[KeyFailure, ...]
+    schema: int = field(default=SCHEMA)
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """Return what goes into XCom: figures, no keys of objects."""
+        data = asdict(self)
+        del data["failures"]
+        return data
+
+    @classmethod
+    def from_json(cls, text: str) -> VerificationSummary:
+        """Read a stored summary.
+
+        :raises ManifestError: if it is damaged or of another version.
+        """
+        data = loads(text, what="verification")
+        check_schema(data, SCHEMA, what="verification")
+        try:
+            data["failures"] = tuple(KeyFailure(**f) for f in data["failures"])
+            return cls(**data)
+        except (KeyError, TypeError) as error:
+            raise ManifestError(
+                "verification", found=str(error), accepted="the fields that this version writes"
+            ) from error
+
+
+def verification_name(manifest_key: str) -> str:
+    """Return where a run's verification is, under the state prefix."""
+    return f"{manifest_key.rpartition('/')[0]}/verification.json"
+
+
+def verify_run(
+    source: ObjectStore,
+    target: ObjectStore,
+    state: StateLocation,
+    manifest_key: str,
+    *,
+    stop: StopSignal,
+    now: float,
+) -> VerificationSummary:
+    """Verify what a run landed; store the summary, and the pairs that only a record can tell equal.
+
+    :param now: seconds since the epoch.
+    :raises ManifestError: if the manifest cannot be used.
+    """
+    manifest = load_manifest(state, manifest_key)
+    check_sides(manifest, source, target)
+    run = _Verifying(source, target, state, manifest)
+    pairs = list(run.batches(stop))
+    summary = run.summary()
+    state.write_text(verification_name(manifest_key), dumps({**asdict(summary), "at": now}))
+    if _keeps_pairs(manifest):
+        noted = _noted_pairs(state, manifest.noted)
+        save_proven(state, manifest, heapq.merge(noted, pairs, key=lambda p: key_bytes(p.key)))
+    return summary
+
+
+def _keeps_pairs(manifest: Manifest) -> bool:
+    if manifest.dry_run or manifest.rule == Reason.ASKED_FOR.value:
+        return False  # Such a plan has not looked at every key.
+    return Criterion.ETAG in DiffRule.parse(manifest.rule).criteria
+
+
+def _noted_pairs(state: StateLocation, ref: FileRef | None) -> Iterator[ProvenPair]:
+    for entry in load_noted(state, ref):
+        known = entry.source_etag is not None and entry.target_etag is not None
+        if entry.reason == Reason.PROVEN_BEFORE.value and known:
+            yield ProvenPair(
+                key=entry.key,
+                source_etag=entry.source_etag or "",
+                target_etag=entry.target_etag or "",
+                size=entry.size,
+            )
+
+
+def load_noted(state: StateLocation, ref: FileRef | None) -> list[NotedEntry]:
+    """Read the keys that a plan noted.
+
+    :raises ManifestError: if the file is not the one that was stored.
+    """
+    if ref is None:
+        return []
+    text = state.read_text(ref.key)
+    digest = None if text is None else hashlib.sha256(text.encode("utf-8")).hexdigest()
+    if text is None or digest != ref.sha256:
+        raise ManifestError(
+            f"noted keys {ref.key!r}", found=f"SHA-256 {digest}", accepted=f"SHA-256 {ref.sha256}"
+        )
+    return [NotedEntry(**loads(line, what="noted line")) for line in text.splitlines()]
+
+
+class _Verifying:
+    def __init__(
+        self, source: ObjectStore, target: ObjectStore, state: StateLocation, manifest: Manifest
+    ) -> None:
+        self._source = source
+        self._target = target
+        self._state = state
+        self._manifest = manifest
+        self._proofs: Counter[str] = Counter()
+        self._failures: list[KeyFailure] = []
+        self._failed = 0
+        self._not_landed = 0
+
+    def batches(self, stop: StopSignal) -> Iterator[ProvenPair]:
+        """Verify batch by batch in key order; yields the pairs that ETags cannot tell equal."""
+        for ref in sorted(self._manifest.batches, key=lambda ref: ref.index):
+            stop.check()
+            outcomes = load_outcomes(self._state, ref.manifest, ref.index) or []
+            landed = {o.key: o for o in outcomes if o.status in LANDED}
+            self._not_landed += ref.objects - len(landed)
+            if landed:
+                yield from self._batch(ref, landed, stop)
+
+    def summary(self) -> VerificationSummary:
+        """Return what was found."""
+        return VerificationSummary(
+            manifest_digest=self._manifest.digest,
+            verified=sum(self._proofs.values()),
+            proofs=dict(sorted(self._proofs.items())),
+            not_landed=self._not_landed,
+            failed=self._failed,
+            failures=tuple(self._failures),
+        )
+
+    def _batch(
+        self, ref: BatchRef, landed: Mapping[str, Outcome], stop: StopSignal
+    ) -> Iterator[ProvenPair]:
+        entries = load_entries(self._state, ref)
+        there = target_etags(self._target, ref, entries)
+        for key in sorted(landed, key=key_bytes):
+            stop.check()
+            outcome = landed[key]
+            found = there.get(outcome.target_key)
+            proof = self._prove(outcome, found)
+            if proof is None or found is None:
+                continue
+            self._proofs[proof.value] += 1
+            if proof is not Proof.ETAG and outcome.source_etag and found[1]:
+                yield ProvenPair(
+                    key=key,
+                    source_etag=outcome.source_etag,
+                    target_etag=found[1],
+                    size=outcome.size,
+                )
+
+    def _prove(self, outcome: Outcome, found: tuple[int, str | None] | None) -> Proof | None:
+        if found is None:
+            self._fail(outcome, "it is not at the target any more")
+            return None
+        size, etag = found
+        if size != outcome.size:
+            self._fail(outcome, f"expected {outcome.size} bytes, found {size}")
+            return None
+        if compare_etags(outcome.source_etag, etag) is Match.SAME:
+            return Proof.ETAG
+        if normal_etag(etag) != normal_etag(outcome.target_etag):
+            self._fail(
+                outcome,
+                f"expected ETag {outcome.target_etag}, as written, found {etag}: somebody else "
+                "wrote it since. The next plan looks again",
+            )
+            return None
+        return self._by_checksum(outcome)
+
+    def _by_checksum(self, outcome: Outcome) -> Proof | None:
+        if outcome.proof is Proof.CHECKSUM:
+            match = self._compare_checksums(outcome)
+            if match is Match.SAME:
+                return Proof.CHECKSUM
+            if match is Match.DIFFERENT:
+                self._fail(outcome, "the full-object checksums of both sides differ")
+                return None
+            return Proof.PARTS
+        if outcome.proof is Proof.NONE:
+            self._fail(
+                outcome, "neither side gives a digest that could prove it: nothing was compared"
+            )
+            return None
+        return Proof.PARTS
+
+    def _compare_checksums(self, outcome: Outcome) -> Match:
+        try:
+            source = self._source.head(outcome.key)
+            target = self._target.head(outcome.target_key)
+        except ObjectNotFoundError:
+            return Match.UNKNOWN
+        if normal_etag(source.etag) != normal_etag(outcome.source_etag):
+            return Match.UNKNOWN  # Replaced since: the copy was proven against what it was then.
+        return compare_checksums(source.checksums, target.checksums)
+
+    def _fail(self, outcome: Outcome, error: str) -> None:
+        """Count and name a failure; the caller then has no proof to return."""
+        log.error("%s: %s", outcome.target_key, error)
+        self._failed += 1
+        if len(self._failures) < MOST_NAMED:
+            self._failures.append(KeyFailure(key=outcome.key, error=error))
+
+
+def named(failures: Iterable[KeyFailure], most: int) -> str:
+    """Return the first failures as one line of text."""
+    return "; ".join(f"{f.key!r}: {f.error}" for f in list(failures)[:most])
