@@ -95,6 +95,7 @@ def install_uv() -> None:
         return
     shutil.rmtree(UV_HOME, ignore_errors=True)
     install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    install.append("--root-user-action=ignore")
     wanted = f"uv=={UV_VERSION}"
     if has_module("venv, ensurepip"):
         run([sys.executable, "-m", "venv", str(UV_HOME)], "venv")
@@ -128,6 +129,7 @@ def make_environment() -> None:
         install_uv()
         sync = ["sync", "--frozen", "--all-groups", "--compile-bytecode", "--quiet"]
         run([str(UV), *sync, "--python", sys.executable], "uv sync")
+        (TOOLS / "python").write_text(sys.executable)
         STAMP.write_text(ingredients())
         say("The environment is ready: .venv")
 
