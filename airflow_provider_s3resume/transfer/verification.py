@@ -60,10 +60,12 @@ class KeyFailure:
 class VerificationSummary:
     """The result of verifying a run.
 
+    :param at: seconds since the epoch.
     :param proofs: proof → objects that it was given for.
     :param not_landed: copy entries that no task landed; they fail the run elsewhere.
     """
 
+    at: float
     manifest_digest: str
     verified: int
     proofs: Mapping[str, int]
@@ -118,8 +120,8 @@ def verify_run(
     check_sides(manifest, source, target)
     run = _Verifying(source, target, state, manifest)
     pairs = list(run.batches(stop))
-    summary = run.summary()
-    state.write_text(verification_name(manifest_key), dumps({**asdict(summary), "at": now}))
+    summary = run.summary(now)
+    state.write_text(verification_name(manifest_key), dumps(asdict(summary)))
     if _keeps_pairs(manifest):
         noted = _noted_pairs(state, manifest.noted)
         save_proven(state, manifest, heapq.merge(noted, pairs, key=lambda p: key_bytes(p.key)))
@@ -183,9 +185,10 @@ class _Verifying:
             if landed:
                 yield from self._batch(ref, landed, stop)
 
-    def summary(self) -> VerificationSummary:
+    def summary(self, now: float) -> VerificationSummary:
         """Return what was found."""
         return VerificationSummary(
+            at=now,
             manifest_digest=self._manifest.digest,
             verified=sum(self._proofs.values()),
             proofs=dict(sorted(self._proofs.items())),
