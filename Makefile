@@ -15,7 +15,7 @@ SUITES := $(IN_VENV) -m tests.support.suites
 
 help:
 	@echo 'make env            make or renew the environment (.tools, .venv)'
-	@echo 'make demo           two S3 servers and an Airflow with the example DAGs, on this machine'
+	@echo 'make demo           two S3 servers and an Airflow with the example DAGs (DEMO_PORT, default 8080)'
 	@echo 'make demo-stop      stop them'
 	@echo 'make lint           ruff, mypy and the import contracts'
 	@echo 'make test-fast      lint and the tests that need nothing but Python'

@@ -48,18 +48,16 @@ class S3Endpoint:
         )
 
     def airflow_connection(self, **extra: object) -> str:
-        """Return the JSON of an Airflow connection to this server, for AIRFLOW_CONN_…."""
-        verify = {"verify": str(self.ca_file)} if self.ca_file else {}
-        return json.dumps(
-            {
-                "conn_type": "aws",
-                "login": self.access_key,
-                "password": self.secret_key,
-                "extra": {
-                    "endpoint_url": self.endpoint_url,
-                    "region_name": self.region,
-                    **verify,
-                    **extra,
-                },
-            }
-        )
+        """Return the JSON of an Airflow connection of type ``aws``, for AIRFLOW_CONN_…."""
+        given = {"endpoint_url": self.endpoint_url, "region_name": self.region}
+        return self._connection("aws", {}, {**given, **extra})
+
+    def s3resume_connection(self, **extra: object) -> str:
+        """Return the JSON of an Airflow connection of our type, for AIRFLOW_CONN_…."""
+        host = {"host": self.endpoint_url}
+        return self._connection("s3resume", host, {"region_name": self.region, **extra})
+
+    def _connection(self, conn_type: str, fields: dict[str, str], extra: dict[str, object]) -> str:
+        trusted = {"verify": str(self.ca_file)} if self.ca_file else {}
+        known = {"conn_type": conn_type, "login": self.access_key, "password": self.secret_key}
+        return json.dumps({**known, **fields, "extra": {**trusted, **extra}})
