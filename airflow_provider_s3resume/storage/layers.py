@@ -1,0 +1,29 @@
+"""The behaviours that every store can be wrapped in; ``storage.build`` stacks them."""
+
+from __future__ import annotations
+
+from airflow_provider_s3resume.storage._layer import Layer, StoreCall
+from airflow_provider_s3resume.storage.metering import (
+    Meter,
+    Metered,
+    MeterReading,
+    RateLimited,
+    Rates,
+)
+from airflow_provider_s3resume.storage.retrying import Retrying, RetryPolicy, Wait, sleep_through
+from airflow_provider_s3resume.storage.sorting import SortedListing
+
+__all__ = [
+    "Layer",
+    "Meter",
+    "MeterReading",
+    "Metered",
+    "RateLimited",
+    "Rates",
+    "RetryPolicy",
+    "Retrying",
+    "SortedListing",
+    "StoreCall",
+    "Wait",
+    "sleep_through",
+]

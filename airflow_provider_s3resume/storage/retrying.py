@@ -1,0 +1,181 @@
+"""``Retrying``: makes calls again that another try can help, and no others (c41, c16)."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from airflow_provider_s3resume.exceptions import (
+    CopyStoppedError,
+    CredentialsExpiredError,
+    DigestRejectedError,
+    StoreError,
+    ThrottledError,
+    TransientStoreError,
+)
+from airflow_provider_s3resume.plan.objects import ALL_KEYS, KeyRange, ListedObject, object_uri
+from airflow_provider_s3resume.storage._layer import Layer, StoreCall
+from airflow_provider_s3resume.storage.base import ObjectStore
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+Wait = Callable[[float], bool]
+"""Waits so many seconds, less if told to stop; returns whether it was told to stop."""
+
+_NOT_CARRIED_OUT: Final = (ThrottledError, CredentialsExpiredError, DigestRejectedError)
+"""Refusals: after these a write has certainly not taken effect."""
+
+
+def sleep_through(seconds: float) -> bool:
+    """Wait without anything that could stop it."""
+    time.sleep(seconds)
+    return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often and how patiently; all times in seconds.
+
+    The n-th wait is ``base_s * 2**n``, at most ``most_s``, of which the half is left to chance, so
+    that many workers do not come back at once.
+
+    :param attempts: tries in all; throttled calls have ``throttled_attempts``.
+    :param deadline_s: no try begins later than this after the first one.
+    """
+
+    attempts: int = 5
+    base_s: float = 0.2
+    most_s: float = 10.0
+    throttled_attempts: int = 10
+    throttled_base_s: float = 1.0
+    throttled_most_s: float = 60.0
+    deadline_s: float = 600.0
+
+    def pause(self, error: StoreError, failures: int, chance: float) -> float | None:
+        """Return how long to wait after so many failures, ``None`` for no more tries.
+
+        :param chance: from 0 to 1.
+        """
+        throttled = isinstance(error, ThrottledError)
+        attempts = self.throttled_attempts if throttled else self.attempts
+        base = self.throttled_base_s if throttled else self.base_s
+        most = self.throttled_most_s if throttled else self.most_s
+        if failures >= attempts:
+            return None
+        # Beyond 2**32 the limit has long been reached, and floats would overflow.
+        whole = min(base * 2.0 ** min(failures - 1, 32), most)
+        return float(whole * (0.5 + chance / 2))
+
+
+class Retrying(Layer):
+    """A store whose calls are made again while that can help.
+
+    :param refresh: called when credentials were refused as expired, once per call; then the call is
+        made again at once.
+    :param wait: sleeps; a stop that it reports ends the waiting.
+    :param clock: seconds that only grow.
+    :param chance: gives numbers from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        inner: ObjectStore,
+        policy: RetryPolicy | None = None,
+        *,
+        wait: Wait = sleep_through,
+        refresh: Callable[[], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        super().__init__(inner)
+        self.policy = policy or RetryPolicy()
+        self.wait = wait
+        self.refresh = refresh
+        self.clock = clock
+        self.chance = chance
+
+    def around(self, call: StoreCall, act: Callable[[], T]) -> T:
+        """Make a call until it succeeds, or another try cannot help.
+
+        :raises TransientStoreError: at once for a call that may have taken effect unheard: the
+            caller has to look at the target.
+        """
+        tries = _Tries(self)
+        while True:
+            try:
+                return act()
+            except TransientStoreError as error:
+                ambiguous = call.settles and not isinstance(error, _NOT_CARRIED_OUT)
+                if call.once or ambiguous:
+                    raise
+                tries.again_after(error)
+
+    def list_objects(
+        self, prefix: str = "", key_range: KeyRange = ALL_KEYS
+    ) -> Iterator[ListedObject]:
+        """Yield the objects; after a fault, go on behind the last key yielded.
+
+        An unordered listing has no such place: a fault behind its first key is raised.
+        """
+        tries, last = _Tries(self), None
+        while True:
+            # The least key behind a key is that key and a zero byte.
+            start = key_range.start if last is None else last + "\0"
+            try:
+                for listed in self.inner.list_objects(
+                    prefix, KeyRange(start=start, stop=key_range.stop)
+                ):
+                    if last is None or last != listed.key:
+                        tries, last = _Tries(self), listed.key
+                    yield listed
+            except TransientStoreError as error:
+                if last is not None and not self.capabilities.ordered_listing:
+                    raise
+                tries.again_after(error)
+            else:
+                return
+
+    def _stopped(self, error: StoreError) -> CopyStoppedError:
+        uri = object_uri(self.bucket, "")
+        return CopyStoppedError(f"stopped while waiting to call {uri} again after: {error}")
+
+
+class _Tries:
+    """The failures of one call so far."""
+
+    def __init__(self, layer: Retrying) -> None:
+        self._layer = layer
+        self._failures = 0
+        self._refreshed = False
+        self._began = layer.clock()
+
+    def again_after(self, error: StoreError) -> None:
+        """Return when it is time for another try.
+
+        :raises StoreError: the error itself, if there shall be none.
+        :raises CopyStoppedError: if told to stop meanwhile.
+        """
+        layer = self._layer
+        if isinstance(error, CredentialsExpiredError):
+            self._refresh_after(error)
+            return
+        self._failures += 1
+        pause = layer.policy.pause(error, self._failures, layer.chance())
+        spent = layer.clock() - self._began
+        if pause is None or spent + pause > layer.policy.deadline_s:
+            raise error
+        log.info("Trying again in %.1f s, after failure %d: %s", pause, self._failures, error)
+        if layer.wait(pause):
+            raise layer._stopped(error) from error  # noqa: SLF001 - two classes, one module
+
+    def _refresh_after(self, error: CredentialsExpiredError) -> None:
+        refresh = self._layer.refresh
+        if refresh is None or self._refreshed:
+            raise error
+        self._refreshed = True
+        log.info("Refreshing expired credentials: %s", error)
+        refresh()
