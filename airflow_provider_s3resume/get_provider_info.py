@@ -42,5 +42,57 @@ def _connection_type() -> dict[str, Any]:
     return {
         "connection-type": "s3resume",
         "hook-class-name": f"{PACKAGE}.hooks.s3.S3ResumeHook",
-        "hook-name": "S3 or compatible, for s3resume",
+        "hook-name": "S3 or compatible (s3resume)",
+        "conn-fields": _connection_fields(),
+        "ui-field-behaviour": {
+            "hidden-fields": [],
+            "relabeling": {
+                "host": "Endpoint",
+                "login": "Access key id",
+                "password": "Secret access key",
+                "schema": "Bucket to test with",
+            },
+            "placeholders": {
+                "host": "https://minio.example:9000 (empty for Amazon S3)",
+                "schema": "only used by the connection test",
+                "extra": '{"role_arn": "arn:aws:iam::123456789012:role/sync", "verify": true}',
+            },
+        },
     }
+
+
+def _connection_fields() -> dict[str, Any]:
+    """Return the fields that the form shows; all that a connection can say goes into the extra."""
+    return {
+        "region_name": _field("Region", "Of the bucket, such as eu-central-1.", "string"),
+        "addressing_style": _field(
+            "Addressing", "Where the bucket stands in the address.", "string", "auto path virtual"
+        ),
+        "list_order": _field(
+            "Order of listings",
+            "'unordered' for services that do not list in byte order of the keys.",
+            "string",
+            "bytes unordered",
+        ),
+        "key_folding": _field(
+            "Keys are folded", "The service takes 'a//b' and 'a/b' for one key.", "boolean"
+        ),
+        "checksums": _field(
+            "Checksums",
+            "What the service checks on every part that it takes.",
+            "string",
+            "crc64nvme crc32c crc32 md5 none",
+        ),
+        "conditional_writes": _field(
+            "Conditional writes", "The service honours If-Match and If-None-Match.", "boolean"
+        ),
+        "requests_per_second": _field("Requests per second", "At most, per task.", "integer"),
+        "bytes_per_second": _field("Bytes per second", "At most, per task.", "integer"),
+    }
+
+
+def _field(label: str, description: str, kind: str, choices: str = "") -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": [kind, "null"]}
+    if choices:
+        schema["enum"] = [*choices.split(), None]
+    return {"label": label, "description": description, "schema": schema}

@@ -1,0 +1,113 @@
+"""The amazon provider's connection machinery over a connection that has been checked already.
+
+Imported only when a client is made: boto3 costs a DAG parse more than everything else here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from airflow_provider_s3resume.exceptions import InvalidInputError
+from airflow_provider_s3resume.storage.layers import Layer
+from airflow_provider_s3resume.storage.s3 import S3Store
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+    from airflow_provider_s3resume.hooks._connections import Facts
+    from airflow_provider_s3resume.storage.s3 import S3Settings
+
+CLIENT_ERRORS: tuple[type[Exception], ...] = (BotoCoreError, ClientError)
+
+
+class CheckedConnectionHook(AwsBaseHook):
+    """The amazon hook, with profiles, keys, roles, tokens, custom session factories and all.
+
+    The connection is handed in: the amazon hook itself goes on without a connection that it does
+    not find, with whatever credentials the machine has.
+    """
+
+    def __init__(self, facts: Facts) -> None:
+        super().__init__(aws_conn_id=facts.conn_id, client_type="s3")
+        self._facts = facts
+
+    @cached_property
+    def conn_config(self) -> AwsConnectionWrapper:
+        """Return the connection as the amazon provider reads it."""
+        facts = self._facts
+        wrapper: AwsConnectionWrapper = AwsConnectionWrapper.from_connection_metadata(
+            conn_id=facts.conn_id, login=facts.login, password=facts.password, extra=facts.extra
+        )
+        return wrapper
+
+
+def make_client(facts: Facts, config: dict[str, Any]) -> S3Client:
+    """Return a client; what the connection says in ``config_kwargs`` wins over ``config``.
+
+    :raises InvalidInputError: if the connection cannot make one.
+    """
+    try:
+        hook = CheckedConnectionHook(facts)
+        client: S3Client = hook.get_client_type(
+            region_name=hook.region_name, config=_merged(config, hook.config)
+        )
+    except (BotoCoreError, ValueError, TypeError, NotImplementedError) as error:
+        # Their texts name fields and places, as an unknown profile or a region: never a secret.
+        accepted = "fields that the amazon provider's connections take"
+        raise InvalidInputError(
+            facts.subject, found=f"{type(error).__name__}: {error}", accepted=accepted
+        ) from error
+    return client
+
+
+def _merged(ours: dict[str, Any], users: Config) -> Config:
+    nested: Any = {**ours.get("s3", {}), **(getattr(users, "s3", None) or {})}
+    return Config(**ours).merge(users).merge(Config(s3=nested))
+
+
+class RenewableStore(Layer):
+    """A store whose client can be made again, when its credentials have expired.
+
+    Roles and profiles refresh themselves in botocore; this is for keys and tokens that stand in
+    the connection, and that somebody renews there.
+    """
+
+    def __init__(
+        self, make: Callable[[], S3Client], bucket: str, settings: Callable[[], S3Settings]
+    ) -> None:
+        self._make = make
+        self._bucket = bucket
+        self._settings = settings
+        super().__init__(self._made())
+
+    def renew(self) -> None:
+        """Go on with a new client; what is being read goes on with the old one."""
+        self.inner = self._made()
+
+    def _made(self) -> S3Store:
+        client = self._make()
+        service = service_of(client.meta.endpoint_url)
+        return S3Store(client, self._bucket, service=service, settings=self._settings())
+
+
+def service_of(endpoint_url: str) -> str:
+    """Return scheme, host and port; one name for all of Amazon's own endpoints of a partition.
+
+    There, a bucket is the same through whatever region's or VPC's endpoint it is reached.
+    """
+    parts = urlsplit(endpoint_url)
+    host = (parts.hostname or "").lower()
+    for suffix in ("amazonaws.com", "amazonaws.com.cn"):
+        if host.endswith("." + suffix):
+            return f"https://s3.{suffix}"
+    default = {"http": 80, "https": 443}.get(parts.scheme)
+    port = "" if parts.port in {None, default} else f":{parts.port}"
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"

@@ -1,0 +1,194 @@
+"""The sides of a sync as tasks name them, and what a plan is called between tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_s3resume.exceptions import InvalidInputError
+from airflow_provider_s3resume.hooks.s3 import S3ResumeHook
+from airflow_provider_s3resume.plan.sides import (
+    Places,
+    Services,
+    check_overlap,
+    check_pair,
+    parse_object,
+    parse_places,
+)
+
+if TYPE_CHECKING:
+    from airflow_provider_s3resume.plan.manifest import Manifest
+    from airflow_provider_s3resume.plan.objects import Location
+    from airflow_provider_s3resume.storage.base import ObjectStore
+    from airflow_provider_s3resume.storage.layers import Wait
+    from airflow_provider_s3resume.transfer.state import StateLocation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenSides:
+    """The stores of a sync, opened."""
+
+    places: Places
+    source: ObjectStore
+    target: ObjectStore
+    state: StateLocation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sides:
+    """Connections and URIs; nothing in it is secret.
+
+    :param state_conn_id: ``None`` for the target's.
+    :param state_uri: ``None`` for ``.s3resume/`` in the target bucket.
+    """
+
+    source_conn_id: str | None
+    source_uri: str
+    target_conn_id: str | None
+    target_uri: str
+    state_conn_id: str | None = None
+    state_uri: str | None = None
+
+    def open(self, wait: Wait | None = None, *, named: bool = False) -> OpenSides:
+        """Check the URIs, read the connections and return the stores; asks no service yet.
+
+        :param wait: sleeps between two tries of a call, and returns whether to stop.
+        :param named: only named objects are meant, so the two places may hold one another.
+        :raises InvalidInputError: naming the parameter.
+        """
+        places = parse_places(self.source_uri, self.target_uri, self.state_uri)
+        opened = self._opened(places, wait)
+        if not named:
+            check_overlap(places, _services(opened))
+        return opened
+
+    def open_pair(self, wait: Wait | None = None) -> OpenSides:
+        """Do the same where the two URIs are those of objects, not of prefixes.
+
+        :raises InvalidInputError: naming the parameter.
+        """
+        source = parse_object(self.source_uri, "source_uri")
+        target = parse_object(self.target_uri, "target_uri")
+        bucket = f"{target.scheme}://{target.bucket}/"
+        state = parse_places(bucket, bucket, self.state_uri).state
+        opened = self._opened(Places(source=source, target=target, state=state), wait)
+        services = _services(opened)
+        check_pair(source, target, same_service=services.source == services.target)
+        return opened
+
+    def _opened(self, places: Places, wait: Wait | None) -> OpenSides:
+        from airflow_provider_s3resume.transfer.state import StateLocation  # noqa: PLC0415 - SDKs
+
+        source = _store(self.source_conn_id, "source_conn_id", places.source, wait)
+        target = _store(self.target_conn_id, "target_conn_id", places.target, wait)
+        state_conn_id, kept = self.state_conn_id or self.target_conn_id, target
+        if (state_conn_id, places.state.bucket) != (self.target_conn_id, places.target.bucket):
+            kept = _store(state_conn_id, "state_conn_id", places.state, wait)
+        state = StateLocation(kept, places.state.prefix)
+        return OpenSides(places=places, source=source, target=target, state=state)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanReference:
+    """What tasks hand to each other: where the manifest is, and figures; never keys of objects.
+
+    :param manifest: key of the document in the state location.
+    :param digest: of the document.
+    :param counts: ``verb.reason`` → number of keys.
+    :param named: the plan is of named objects, not of all that lies in the source.
+    """
+
+    sides: Sides
+    manifest: str
+    digest: str
+    run_id: str
+    objects: int
+    bytes: int
+    batches: int
+    counts: Mapping[str, int]
+    dry_run: bool = False
+    named: bool = False
+
+    @classmethod
+    def of(
+        cls, sides: Sides, key: str, manifest: Manifest, *, named: bool = False
+    ) -> PlanReference:
+        """Return the reference of a stored manifest."""
+        return cls(
+            sides=sides,
+            manifest=key,
+            digest=manifest.digest,
+            run_id=manifest.run_id,
+            objects=manifest.copy_objects,
+            bytes=manifest.copy_bytes,
+            batches=len(manifest.batches),
+            counts=dict(manifest.counts),
+            dry_run=manifest.dry_run,
+            named=named,
+        )
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """Return the form that goes through XCom and triggers."""
+        return asdict(self)
+
+    @classmethod
+    def from_json_dict(cls, data: object, *, parameter: str = "plan") -> PlanReference:
+        """Read that form; more fields than needed are let through.
+
+        :raises InvalidInputError: if it is another thing.
+        """
+        accepted = "what PlanSyncOperator or BucketDiffSensor put into XCom as 'plan'"
+        if not isinstance(data, Mapping):
+            raise InvalidInputError(parameter, found=type(data).__name__, accepted=accepted)
+        try:
+            known = {f.name: data[f.name] for f in fields(cls)}
+            return cls(**{**known, "sides": Sides(**data["sides"])})
+        except (KeyError, TypeError) as error:
+            raise InvalidInputError(parameter, found=str(error), accepted=accepted) from error
+
+    def open(self, wait: Wait | None = None) -> OpenSides:
+        """Return the stores of the plan.
+
+        :raises InvalidInputError: naming the parameter.
+        """
+        return self.sides.open(wait, named=self.named)
+
+    def load(self, state: StateLocation) -> Manifest:
+        """Return the manifest that is meant, from the state location.
+
+        :raises ManifestError: if it is missing, damaged, or another one.
+        """
+        from airflow_provider_s3resume.exceptions import ManifestError  # noqa: PLC0415
+        from airflow_provider_s3resume.transfer.loading import load_manifest  # noqa: PLC0415
+
+        manifest = load_manifest(state, self.manifest)
+        if manifest.digest != self.digest:
+            raise ManifestError(
+                f"manifest {self.manifest!r}", found=manifest.digest, accepted=self.digest
+            )
+        return manifest
+
+    def to_batches(self, manifest: Manifest) -> list[dict[str, Any]]:
+        """Return one small dict for each mapped task, those with most bytes first."""
+        refs = sorted(manifest.batches, key=lambda ref: (-ref.bytes, ref.index))
+        return [
+            {
+                "plan": replace(self, counts={}).to_json_dict(),
+                "index": ref.index,
+                "label": f"batch {ref.index}: {ref.objects} objects, {ref.bytes} bytes",
+            }
+            for ref in refs
+        ]
+
+
+def _store(conn_id: str | None, parameter: str, place: Location, wait: Wait | None) -> ObjectStore:
+    return S3ResumeHook(conn_id, parameter=parameter).get_store(place.bucket, wait=wait)
+
+
+def _services(opened: OpenSides) -> Services:
+    return Services(
+        source=opened.source.service,
+        target=opened.target.service,
+        state=opened.state.store.service,
+    )

@@ -1,0 +1,66 @@
+"""What all operators of a sync that name both sides have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from airflow.sdk import BaseOperator
+
+from airflow_provider_s3resume.hooks.sides import Sides
+from airflow_provider_s3resume.operators._values import optional
+
+SIDES_FIELDS = (
+    "source_conn_id",
+    "source_uri",
+    "target_conn_id",
+    "target_uri",
+    "state_conn_id",
+    "state_uri",
+)
+
+
+class SidesOperator(BaseOperator):
+    """An operator that names a source, a target and a state location.
+
+    :param source_conn_id: connection of type ``aws`` or ``s3resume``.
+    :param source_uri: ``s3://bucket/prefix/``; nothing in it is decoded.
+    :param target_conn_id: the same for the target.
+    :param target_uri: ``s3://bucket/prefix/``; the part of a key behind the source prefix is put
+        behind this prefix.
+    :param state_conn_id: connection of the state location, by default the target's.
+    :param state_uri: where manifests, checkpoints and reports are kept, by default
+        ``.s3resume/`` in the target bucket.
+    """
+
+    template_fields: Sequence[str] = SIDES_FIELDS
+
+    def __init__(
+        self,
+        *,
+        source_conn_id: str | None = None,
+        source_uri: str | None = None,
+        target_conn_id: str | None = None,
+        target_uri: str | None = None,
+        state_conn_id: str | None = None,
+        state_uri: str | None = None,
+        **kwargs: Any,  # noqa: ANN401 - BaseOperator's own
+    ) -> None:
+        super().__init__(**kwargs)
+        self.source_conn_id = source_conn_id
+        self.source_uri = source_uri
+        self.target_conn_id = target_conn_id
+        self.target_uri = target_uri
+        self.state_conn_id = state_conn_id
+        self.state_uri = state_uri
+
+    def sides(self) -> Sides:
+        """Return the sides as they are named, with what templates left empty taken out."""
+        return Sides(
+            source_conn_id=optional(self.source_conn_id),
+            source_uri=self.source_uri or "",
+            target_conn_id=optional(self.target_conn_id),
+            target_uri=self.target_uri or "",
+            state_conn_id=optional(self.state_conn_id),
+            state_uri=optional(self.state_uri),
+        )

@@ -1,0 +1,235 @@
+"""Copy the objects of one batch, or one named object, resuming at the part where it stopped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_s3resume.exceptions import InvalidInputError
+from airflow_provider_s3resume.hooks.sides import OpenSides, PlanReference, Sides
+from airflow_provider_s3resume.operators._errors import hopeless_fails
+from airflow_provider_s3resume.operators._running import Interruption, run_stoppable
+from airflow_provider_s3resume.operators._sides import SIDES_FIELDS, SidesOperator
+from airflow_provider_s3resume.operators._values import optional, whole
+from airflow_provider_s3resume.operators.plan import plan_id
+from airflow_provider_s3resume.plan.parts import check_part_size
+from airflow_provider_s3resume.plan.sides import parse_object
+from airflow_provider_s3resume.transfer.stopping import StopSignal
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_s3resume.transfer.batch import BatchResult
+    from airflow_provider_s3resume.transfer.config import CopyConfig
+    from airflow_provider_s3resume.transfer.progress import Figures
+
+COPY_FIELDS = (
+    "part_size",
+    "memory_budget",
+    "part_concurrency",
+    "object_concurrency",
+    "storage_class",
+    "encryption",
+    "kms_key_id",
+    "on_source_change",
+)
+_SIZES = ("part_size", "memory_budget", "part_concurrency", "object_concurrency")
+
+
+class ResumableMultipartCopyOperator(SidesOperator):
+    """Copy a batch of a plan, or one named object.
+
+    A batch: ``.partial(task_id=…).expand(batch=diff.output)``, where ``diff`` is a
+    ``PlanSyncOperator``. Named objects: ``.partial(task_id=…, source_conn_id=…, …)
+    .expand_kwargs([{"source_uri": "s3://a/key", "target_uri": "s3://b/key"}, …])``, or both URIs
+    given directly.
+
+    What was acknowledged is kept whatever ends the task, and another attempt sends only the rest.
+    An object's failure does not hide the others: the task fails at its end, naming them.
+
+    :param batch: one element of what ``PlanSyncOperator`` returned.
+    :param part_size: bytes, of objects whose source layout is not reproduced. What the target
+        accepts is decided by its limits.
+    :param memory_budget: bytes of object data held at once by this task.
+    :param part_concurrency: threads that move bytes.
+    :param object_concurrency: objects that are under way at once.
+    :param on_source_change: ``start_over`` or ``fail``, if a source object is not the planned one.
+    :param storage_class, encryption, kms_key_id: of the written objects.
+    """
+
+    template_fields: Sequence[str] = (*SIDES_FIELDS, *COPY_FIELDS, "batch")
+
+    def __init__(
+        self,
+        *,
+        batch: Mapping[str, Any] | None = None,
+        part_size: int | str | None = None,
+        memory_budget: int | str | None = None,
+        part_concurrency: int | str | None = None,
+        object_concurrency: int | str | None = None,
+        storage_class: str | None = None,
+        encryption: str | None = None,
+        kms_key_id: str | None = None,
+        on_source_change: str = "start_over",
+        **kwargs: Any,  # noqa: ANN401 - BaseOperator's own
+    ) -> None:
+        super().__init__(**kwargs)
+        self.batch = batch
+        self.part_size = part_size
+        self.memory_budget = memory_budget
+        self.part_concurrency = part_concurrency
+        self.object_concurrency = object_concurrency
+        self.storage_class = storage_class
+        self.encryption = encryption
+        self.kms_key_id = kms_key_id
+        self.on_source_change = on_source_change
+        self._interruption = Interruption()
+
+    def on_kill(self) -> None:
+        """Leave a reason to stop; runs in a signal handler, so nothing else may happen here."""
+        self._interruption.leave("Airflow ended the task")
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Copy, and return the plan's reference with what became of the batch.
+
+        :raises AirflowFailException: if another attempt cannot help.
+        :raises CopyStoppedError: if Airflow ends the task, or its timeout is near.
+        :raises ObjectsFailedError: if another attempt can help one of the objects that failed.
+        """
+        with hopeless_fails():
+            stop = StopSignal()
+            reference, result = run_stoppable(
+                self._prepare(plan_id(context), stop),
+                self._interruption,
+                stop=stop,
+                timeout=self.execution_timeout,
+            )
+            self.log.info("%s", summary(result))
+            result.raise_for_failures()
+        return {**reference.to_json_dict(), "result": result.to_json_dict()}
+
+    def config(self) -> CopyConfig:
+        """Return how to copy; what was not given is the default.
+
+        :raises InvalidInputError: naming the parameter.
+        """
+        from airflow_provider_s3resume.storage.base import WriteOptions  # noqa: PLC0415
+        from airflow_provider_s3resume.transfer.config import (  # noqa: PLC0415
+            CopyConfig,
+            OnSourceChange,
+        )
+
+        choices = {choice.value: choice for choice in OnSourceChange}
+        if self.on_source_change not in choices:
+            raise InvalidInputError(
+                "on_source_change", found=self.on_source_change, accepted=" or ".join(choices)
+            )
+        given = {name: getattr(self, name) for name in _SIZES}
+        sizes: dict[str, Any] = {n: whole(n, v) for n, v in given.items() if v not in {None, ""}}
+        return CopyConfig(
+            **sizes,
+            on_source_change=choices[self.on_source_change],
+            options=WriteOptions(
+                storage_class=optional(self.storage_class),
+                encryption=optional(self.encryption),
+                kms_key_id=optional(self.kms_key_id),
+            ),
+        )
+
+    def _prepare(
+        self, run_id: str, stop: StopSignal
+    ) -> Callable[[StopSignal], tuple[PlanReference, BatchResult]]:
+        # Connections are read here, in the main thread; the copy runs in others.
+        config = self.config()
+        if self.batch is not None:
+            reference, index = _read_batch(self.batch)
+            planned = reference.open(stop.wait)
+            check_part_size(config.part_size, planned.target.limits)
+            return lambda stop: _copy(planned, reference, index, config, stop, self._tell)
+        opened = self.sides().open_pair(stop.wait)
+        check_part_size(config.part_size, opened.target.limits)
+        return lambda stop: self._copy_pair(opened, run_id, config, stop)
+
+    def _copy_pair(
+        self, opened: OpenSides, run_id: str, config: CopyConfig, stop: StopSignal
+    ) -> tuple[PlanReference, BatchResult]:
+        from airflow_provider_s3resume.transfer.planning import pairs_manifest  # noqa: PLC0415
+
+        pair = (opened.places.source.prefix, opened.places.target.prefix)
+        name = f"{run_id}/{pair[1]}"
+        key, manifest = pairs_manifest(
+            opened.source, opened.target, opened.state, [pair], name, now=time.time()
+        )
+        reference = PlanReference.of(_bucket_sides(self.sides()), key, manifest, named=True)
+        return _copy(opened, reference, 0, config, stop, self._tell)
+
+    def _tell(self, figures: Figures) -> None:
+        self.log.info(
+            "%d of %d objects, %d of %d bytes; parts sent %d, kept %d",
+            figures.objects_done,
+            figures.objects_planned,
+            figures.bytes_moved,
+            figures.bytes_planned,
+            figures.parts_sent,
+            figures.parts_kept,
+        )
+
+
+def summary(result: BatchResult) -> str:
+    """Return a batch's result as one line for the task log."""
+    counts = ", ".join(f"{name} {n}" for name, n in sorted(result.counts.items()))
+    figures = result.figures
+    return (
+        f"Batch {result.index}: {counts or 'nothing to do'}; {figures.bytes_moved} bytes moved; "
+        f"parts sent {figures.parts_sent}, kept {figures.parts_kept}, "
+        f"read again {figures.parts_reread}"
+    )
+
+
+def _read_batch(batch: object) -> tuple[PlanReference, int]:
+    if not isinstance(batch, Mapping) or not {"plan", "index"} <= set(batch):
+        raise InvalidInputError(
+            "batch", found=batch, accepted="an element of what PlanSyncOperator returned"
+        )
+    return PlanReference.from_json_dict(batch["plan"], parameter="batch"), whole(
+        "batch index", batch["index"]
+    )
+
+
+def _copy(
+    opened: OpenSides,
+    reference: PlanReference,
+    index: int,
+    config: CopyConfig,
+    stop: StopSignal,
+    tell: Callable[[Figures], None],
+) -> tuple[PlanReference, BatchResult]:
+    from airflow_provider_s3resume.transfer.batch import copy_batch  # noqa: PLC0415 - threads
+
+    refs = {ref.index: ref for ref in reference.load(opened.state).batches}
+    if index not in refs:
+        raise InvalidInputError("batch index", found=index, accepted=f"one of {sorted(refs)}")
+    result = copy_batch(
+        opened.source,
+        opened.target,
+        opened.state,
+        refs[index],
+        config,
+        stop=stop,
+        now=time.time(),
+        on_progress=tell,
+    )
+    return reference, result
+
+
+def _bucket_sides(sides: Sides) -> Sides:
+    """Return the sides of a plan of named objects: the buckets that they are in."""
+    source = parse_object(sides.source_uri, "source_uri")
+    target = parse_object(sides.target_uri, "target_uri")
+    return replace(
+        sides,
+        source_uri=f"{source.scheme}://{source.bucket}/",
+        target_uri=f"{target.scheme}://{target.bucket}/",
+    )

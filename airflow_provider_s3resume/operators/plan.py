@@ -1,0 +1,253 @@
+"""The plan of a sync: check both sides (``list``), then diff them into batches (``diff``)."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_s3resume.exceptions import ManifestError
+from airflow_provider_s3resume.hooks.sides import OpenSides, PlanReference
+from airflow_provider_s3resume.operators._errors import hopeless_fails
+from airflow_provider_s3resume.operators._running import Interruption, run_stoppable
+from airflow_provider_s3resume.operators._sides import SIDES_FIELDS, SidesOperator
+from airflow_provider_s3resume.operators._values import document, flag, optional, whole
+from airflow_provider_s3resume.plan.batches import BatchLimits
+from airflow_provider_s3resume.plan.diff import DEFAULT_RULE, DiffRule
+from airflow_provider_s3resume.plan.sides import check_unknown
+from airflow_provider_s3resume.transfer.stopping import StopSignal
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_s3resume.plan.manifest import Manifest
+    from airflow_provider_s3resume.transfer.planning import PlanRequest, SidesReport
+
+PLAN_KEY = "plan"
+"""XCom key of the plan's reference."""
+PLAN_FIELDS = ("rule", "max_objects", "max_bytes", "max_batches", "plan_only")
+
+
+class _PlanningOperator(SidesOperator):
+    """What both tasks of a plan take.
+
+    :param rule: how two objects of one key are told apart: ``size``, ``etag`` and ``newer``,
+        joined by ``+``.
+    :param max_objects: objects in one batch.
+    :param max_bytes: bytes in one batch.
+    :param max_batches: batches of one run, each of them one mapped task.
+    :param plan_only: a dry run: plan and report, copy nothing. (``dry_run`` is a method that every
+        operator of Airflow has.)
+    """
+
+    template_fields: Sequence[str] = (*SIDES_FIELDS, *PLAN_FIELDS)
+
+    def __init__(
+        self,
+        *,
+        rule: str = DEFAULT_RULE.text,
+        max_objects: int | str = BatchLimits().max_objects,
+        max_bytes: int | str = BatchLimits().max_bytes,
+        max_batches: int | str = BatchLimits().max_batches,
+        plan_only: bool | str = False,
+        **kwargs: Any,  # noqa: ANN401 - BaseOperator's own
+    ) -> None:
+        super().__init__(**kwargs)
+        self.rule = rule
+        self.max_objects = max_objects
+        self.max_bytes = max_bytes
+        self.max_batches = max_batches
+        self.plan_only = plan_only
+        self._interruption = Interruption()
+
+    def on_kill(self) -> None:
+        """Leave a reason to stop; runs in a signal handler, so nothing else may happen here."""
+        self._interruption.leave("Airflow ended the task")
+
+    def request(self, run_id: str, opened: OpenSides) -> PlanRequest:
+        """Return what to plan.
+
+        :raises InvalidInputError: naming the parameter.
+        """
+        from airflow_provider_s3resume.transfer.planning import PlanRequest  # noqa: PLC0415
+
+        return PlanRequest(
+            run_id=run_id,
+            source_prefix=opened.places.source.prefix,
+            target_prefix=opened.places.target.prefix,
+            rule=DiffRule.parse(self.rule),
+            batch_limits=BatchLimits(
+                max_objects=whole("max_objects", self.max_objects),
+                max_bytes=whole("max_bytes", self.max_bytes),
+                max_batches=whole("max_batches", self.max_batches),
+            ),
+            dry_run=flag("plan_only", self.plan_only),
+        )
+
+
+class ListSyncOperator(_PlanningOperator):
+    """Check a sync before anything else happens: parameters, connections, both sides.
+
+    The result names both services and what to be warned of; the key ranges that the listings are
+    cut at are kept in the state location, under ``sides``.
+
+    :param refuse_unknown_params: fail if the run was given parameters that the DAG does not have.
+        Airflow lets them through, so that a misspelt one would pass for its default.
+    """
+
+    template_fields: Sequence[str] = (*SIDES_FIELDS, *PLAN_FIELDS)
+
+    def __init__(
+        self,
+        *,
+        refuse_unknown_params: bool = False,
+        **kwargs: Any,  # noqa: ANN401 - BaseOperator's own
+    ) -> None:
+        super().__init__(**kwargs)
+        self.refuse_unknown_params = refuse_unknown_params
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Check both sides and return what was found out.
+
+        :raises AirflowFailException: if another attempt cannot help.
+        """
+        with hopeless_fails():
+            if self.refuse_unknown_params:
+                _check_params(context)
+            stop = StopSignal()
+            opened = self.sides().open(stop.wait)
+            request = self.request(plan_id(context), opened)
+            report = run_stoppable(
+                lambda _: _check(opened, request),
+                self._interruption,
+                stop=stop,
+                timeout=self.execution_timeout,
+            )
+        return {
+            "sides": _sides_name(request),
+            "source": f"{report.source.service} {report.source.uri}",
+            "target": f"{report.target.service} {report.target.uri}",
+            "state_uri": opened.places.state.uri,
+            "ranges": len(report.ranges),
+            "warnings": list(report.warnings),
+        }
+
+
+class PlanSyncOperator(_PlanningOperator):
+    """Diff both sides into batches and store the manifest.
+
+    Returns the list of batches, to be mapped over; the reference of the whole plan is the XCom
+    ``plan``. (Airflow maps over the return value of a task only, and only over a list.)
+
+    :param sides_name: name of what :class:`ListSyncOperator` kept (its result's ``sides``);
+        without it both sides are checked here.
+    :param plan: a plan that is there already, such as the result of ``BucketDiffSensor``: it is
+        taken over and nothing is listed again.
+    """
+
+    template_fields: Sequence[str] = (*SIDES_FIELDS, *PLAN_FIELDS, "sides_name", "plan")
+
+    def __init__(
+        self,
+        *,
+        sides_name: str | None = None,
+        plan: Mapping[str, Any] | str | None = None,
+        **kwargs: Any,  # noqa: ANN401 - BaseOperator's own
+    ) -> None:
+        super().__init__(**kwargs)
+        self.sides_name = sides_name
+        self.plan = plan
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """Plan, and return the batches with most bytes first; none in a dry run.
+
+        :raises AirflowFailException: if another attempt cannot help.
+        """
+        with hopeless_fails():
+            stop = StopSignal()
+            reference, manifest = run_stoppable(
+                self._prepare(plan_id(context), stop),
+                self._interruption,
+                stop=stop,
+                timeout=self.execution_timeout,
+            )
+        context["ti"].xcom_push(key=PLAN_KEY, value=reference.to_json_dict())
+        counts = ", ".join(f"{name} {n}" for name, n in sorted(manifest.counts.items()))
+        self.log.info(
+            "Plan %s: %d objects, %d bytes in %d batches; %s",
+            reference.manifest,
+            reference.objects,
+            reference.bytes,
+            reference.batches,
+            counts or "both sides are empty",
+        )
+        return [] if reference.dry_run else reference.to_batches(manifest)
+
+    def _prepare(
+        self, run_id: str, stop: StopSignal
+    ) -> Callable[[StopSignal], tuple[PlanReference, Manifest]]:
+        # Connections are read here, in the main thread; the listing runs in another.
+        given = document("plan", self.plan)
+        if given:
+            reference = PlanReference.from_json_dict(given)
+            taken = reference.open(stop.wait)
+            return lambda _: (reference, reference.load(taken.state))
+        opened = self.sides().open(stop.wait)
+        request = self.request(run_id, opened)
+        return lambda stop: self._make(opened, request, stop)
+
+    def _make(
+        self, opened: OpenSides, request: PlanRequest, stop: StopSignal
+    ) -> tuple[PlanReference, Manifest]:
+        from airflow_provider_s3resume.transfer.planning import make_plan  # noqa: PLC0415
+
+        key, manifest = make_plan(
+            opened.source,
+            opened.target,
+            opened.state,
+            request,
+            _load_sides(opened, optional(self.sides_name)),
+            now=time.time(),
+            stop=stop,
+        )
+        return PlanReference.of(self.sides(), key, manifest), manifest
+
+
+def plan_id(context: Context) -> str:
+    """Return the name of the plan that this attempt makes.
+
+    Each attempt has its own: what a copy noted down for one plan is never read with another.
+    """
+    ti = context["ti"]
+    return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}.{ti.try_number}"
+
+
+def _check(opened: OpenSides, request: PlanRequest) -> SidesReport:
+    from airflow_provider_s3resume.transfer.planning import check_sides  # noqa: PLC0415
+
+    report = check_sides(opened.source, opened.target, opened.state, request, now=time.time())
+    opened.state.write_text(_sides_name(request), json.dumps(report.to_json_dict()))
+    return report
+
+
+def _sides_name(request: PlanRequest) -> str:
+    from airflow_provider_s3resume.transfer.planning import run_prefix  # noqa: PLC0415
+
+    return f"{run_prefix(request.run_id)}/sides.json"
+
+
+def _load_sides(opened: OpenSides, name: str | None) -> SidesReport | None:
+    from airflow_provider_s3resume.transfer.planning import SidesReport  # noqa: PLC0415
+
+    if name is None:
+        return None
+    text = opened.state.read_text(name)
+    if text is None:
+        raise ManifestError("sides", found=name, accepted="what the task 'list' kept")
+    return SidesReport.from_json_dict(json.loads(text))
+
+
+def _check_params(context: Context) -> None:
+    given = context["dag_run"].conf or {}
+    check_unknown(given, context["dag"].params.keys(), what="parameters of the run")

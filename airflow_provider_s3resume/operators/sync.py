@@ -1,0 +1,114 @@
+"""The common case as one task group: list → diff → transfer → verify → report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import AssetAlias, TaskGroup
+
+from airflow_provider_s3resume.operators.multipart_copy import ResumableMultipartCopyOperator
+from airflow_provider_s3resume.operators.plan import (
+    PLAN_KEY,
+    ListSyncOperator,
+    PlanSyncOperator,
+)
+from airflow_provider_s3resume.operators.report import ReportSyncOperator
+from airflow_provider_s3resume.operators.verify import VerifyCopyOperator
+
+TASKS = ("list", "diff", "transfer", "verify", "report")
+RETRIES: Mapping[str, Any] = {
+    "retries": 3,
+    "retry_delay": timedelta(seconds=30),
+    "retry_exponential_backoff": True,
+    "max_retry_delay": timedelta(minutes=10),
+}
+
+
+def sync_task_group(
+    group_id: str = "sync",
+    *,
+    source_conn_id: str,
+    source_uri: str,
+    target_conn_id: str,
+    target_uri: str,
+    state_conn_id: str | None = None,
+    state_uri: str | None = None,
+    planning: Mapping[str, Any] | None = None,
+    copying: Mapping[str, Any] | None = None,
+    plan: Mapping[str, Any] | str | None = None,
+    asset_uri: str | None = None,
+    pool: str | None = None,
+    pool_slots: int = 1,
+    retrying: Mapping[str, Any] = RETRIES,
+    refuse_unknown_params: bool = False,
+    prefix_group_id: bool = True,
+) -> TaskGroup:
+    """Return a group of the five tasks of a sync, for use inside a DAG.
+
+    :param planning: ``rule``, ``max_objects``, ``max_bytes``, ``max_batches``, ``plan_only``; see
+        :class:`~airflow_provider_s3resume.operators.plan.PlanSyncOperator`.
+    :param copying: ``part_size``, ``memory_budget`` and so on, and any argument of a task; see
+        :class:`~airflow_provider_s3resume.operators.multipart_copy.ResumableMultipartCopyOperator`.
+    :param plan: a plan that is there already, such as a sensor's result.
+    :param asset_uri: asset whose event is emitted after verification.
+    :param pool: of the transfer tasks, ``pool_slots`` for each.
+    :param retrying: arguments of a task, for all tasks but the report.
+    """
+    sides = {
+        "source_conn_id": source_conn_id,
+        "source_uri": source_uri,
+        "target_conn_id": target_conn_id,
+        "target_uri": target_uri,
+        "state_conn_id": state_conn_id,
+        "state_uri": state_uri,
+    }
+    pooled = {} if pool is None else {"pool": pool, "pool_slots": pool_slots}
+    with TaskGroup(group_id=group_id, prefix_group_id=prefix_group_id) as group:
+        listed = ListSyncOperator(
+            task_id="list",
+            refuse_unknown_params=refuse_unknown_params,
+            **sides,
+            **(planning or {}),
+            **retrying,
+        )
+        diffed = PlanSyncOperator(
+            task_id="diff",
+            sides_name=_xcom(listed.task_id, "return_value", "['sides']"),
+            plan=plan,
+            **sides,
+            **(planning or {}),
+            **retrying,
+        )
+        transfer = ResumableMultipartCopyOperator.partial(
+            task_id="transfer",
+            map_index_template="{{ task.batch['label'] }}",
+            **pooled,
+            **{**retrying, **(copying or {})},
+        ).expand(batch=diffed.output)
+        reference = _xcom(diffed.task_id, PLAN_KEY, " | tojson")
+        verify = VerifyCopyOperator(
+            task_id="verify", plan=reference, trigger_rule="all_done", **retrying
+        )
+        report = _report(reference, asset_uri, group)
+        listed >> diffed >> transfer >> verify >> report
+    return group
+
+
+def _xcom(task_id: str, key: str, tail: str) -> str:
+    # A template and not an XComArg: that would draw an arrow past the tasks in between.
+    return f"{{{{ ti.xcom_pull(task_ids='{task_id}', key='{key}'){tail} }}}}"
+
+
+def _report(reference: str, asset_uri: str | None, group: TaskGroup) -> ReportSyncOperator:
+    # Known when the DAG is read, which the URI, being a template, need not be.
+    alias = None if asset_uri is None else f"{group.dag.dag_id}.{group.group_id}"
+    return ReportSyncOperator(
+        task_id="report",
+        plan=reference,
+        asset_uri=asset_uri,
+        asset_alias=alias,
+        outlets=[] if alias is None else [AssetAlias(alias)],
+        trigger_rule="all_done",
+    )
