@@ -54,7 +54,8 @@ class StateLocation:
         if has_marker(self.store, self.prefix):
             return
         foreign = next(iter(self.store.list_objects(self.prefix)), None)
-        if foreign is not None and foreign.key != self.prefix + MARKER:
+        # Another task may have written the marker between the two requests.
+        if foreign is not None and not has_marker(self.store, self.prefix):
             raise InvalidInputError(
                 "state_uri",
                 found=f"{self.store.bucket}/{self.prefix} holding {foreign.key!r} and no marker",
