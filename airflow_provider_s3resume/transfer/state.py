@@ -74,9 +74,13 @@ class StateLocation:
         return None if found is None else found[0]
 
     def read_with_etag(self, name: str) -> tuple[str, str | None] | None:
-        """Return a record's text and ETag, ``None`` if it is not there."""
+        """Return a record's text and ETag, ``None`` if it is not there.
+
+        Bytes that are no UTF-8 become what no JSON reader takes: the record is then damaged, which
+        its reader can say better.
+        """
         data = read_all(self.store, self.prefix + name)
-        return None if data is None else (data[0].decode("utf-8"), data[1])
+        return None if data is None else (data[0].decode("utf-8", "backslashreplace"), data[1])
 
     def write_text(self, name: str, text: str, condition: Condition | None = None) -> str | None:
         """Write a record in one request and return its ETag.
