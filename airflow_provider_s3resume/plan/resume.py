@@ -158,7 +158,7 @@ def _unfit(checkpoint: Checkpoint, listed: Sequence[ListedPart]) -> str | None:
         if number in seen:
             return f"part {number} is listed twice"
         seen.add(number)
-        if number > checkpoint.layout.count:
+        if not 1 <= number <= checkpoint.layout.count:
             return f"part {number} does not belong to a layout of {checkpoint.layout.count} parts"
         expected = checkpoint.layout.length_of(number)
         if part.size != expected:
