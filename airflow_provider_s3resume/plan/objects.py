@@ -165,7 +165,7 @@ class Location:
         scheme, separator, rest = uri.partition("://")
         bucket, _, prefix = rest.partition("/")
         if not separator or scheme not in {"s3", "oss"} or not _BUCKET.match(bucket):
-            raise InvalidInputError(parameter, found=uri, accepted=accepted)
+            raise InvalidInputError(parameter, found=_without_secrets(uri), accepted=accepted)
         if len(key_bytes(prefix)) > MAX_KEY_BYTES:
             raise InvalidInputError(
                 parameter, found=uri, accepted=f"a prefix of at most {MAX_KEY_BYTES} UTF-8 bytes"
@@ -176,6 +176,16 @@ class Location:
     def uri(self) -> str:
         """The location as one string."""
         return f"{self.scheme}://{self.bucket}/{self.prefix}"
+
+
+def _without_secrets(uri: str) -> str:
+    """Return what may be shown of a URI that is refused: no credentials, no signed query (c42)."""
+    head, separator, rest = uri.partition("://")
+    host, slash, path = (rest if separator else head).partition("/")
+    user, at, host = host.rpartition("@") if "@" in host else ("", "", host)
+    shown = f"{'***' if user else ''}{at}{host}{slash}{path}"
+    before, question, _ = shown.partition("?")
+    return f"{head + separator if separator else ''}{before}{'?***' if question else ''}"
 
 
 def object_uri(bucket: str, key: str, scheme: str = "s3") -> str:
