@@ -115,12 +115,17 @@ def check_part_size(part_size: object, limits: Limits, *, parameter: str = "part
     return part_size
 
 
+def largest_object(limits: Limits) -> int:
+    """Return the bytes of the largest object that a store can hold, its parts considered."""
+    return min(limits.max_object_size, limits.max_part_size * limits.max_parts)
+
+
 def check_object_size(key: str, size: int, limits: Limits) -> None:
     """Refuse an object that the target cannot hold.
 
     :raises InvalidInputError: naming the key and the limit.
     """
-    most = min(limits.max_object_size, limits.max_part_size * limits.max_parts)
+    most = largest_object(limits)
     if size > most:
         parameter = f"size of {key!r}"
         raise InvalidInputError(parameter, found=size, accepted=f"at most {most} bytes")

@@ -49,6 +49,7 @@ from airflow_provider_s3resume.plan.objects import (
     Location,
     key_bytes,
 )
+from airflow_provider_s3resume.plan.parts import largest_object
 from airflow_provider_s3resume.transfer.proven import load_proven, pair_name
 from airflow_provider_s3resume.transfer.state import has_marker
 
@@ -297,7 +298,7 @@ def _actions(
 ) -> Iterator[Action]:
     rules = TargetRules(
         max_key_bytes=target.limits.max_key_bytes,
-        max_object_size=target.limits.max_object_size,
+        max_object_size=largest_object(target.limits),
         folds_keys=target.capabilities.folds_keys,
         state_prefix=state.prefix if state.is_in(target) else None,
         source_state_prefix=_own_state_prefix(source, state),
