@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from airflow_provider_s3resume.exceptions import (
     InvalidInputError,
+    ManifestError,
     ObjectNotFoundError,
     PlanRefusedError,
 )
@@ -343,10 +344,17 @@ def _ranges(
     )
     latest = state.read_text(_latest_name(sides))
     text = state.read_text(latest) if latest else None
-    cuts: tuple[str | None, ...] = Manifest.from_json(text).quantiles if text else ()
-    cuts = tuple(c for c in cuts if c is not None and c.startswith(request.source_prefix))
-    edges = [None, *cuts, None]
+    cuts = {c for c in _quantiles(text) if c.startswith(request.source_prefix)}
+    edges = [None, *sorted(cuts, key=key_bytes), None]
     return tuple(KeyRange(start=start, stop=stop) for start, stop in pairwise(edges))
+
+
+def _quantiles(text: str | None) -> tuple[str, ...]:
+    """Return the cuts of an earlier manifest. They are a hint: one that cannot be read has none."""
+    try:
+        return Manifest.from_json(text).quantiles if text else ()
+    except ManifestError:
+        return ()
 
 
 def _latest_name(sides: SidesReport) -> str:
