@@ -119,10 +119,12 @@ class SidesReport:
 
 def run_prefix(run_id: str) -> str:
     """Return where a run's records are, under the state prefix."""
-    safe = "".join(c if c.isalnum() or c in "._-+=:@/" else "_" for c in run_id).strip("/")
+    safe = "".join(c if c.isalnum() or c in "._-+=:@/" else "_" for c in run_id)[:160]
+    # The state may be in a store whose keys are paths, and a run id may end in an object's key.
+    segments = [s for s in safe.split("/") if s not in {"", ".", ".."}]
     # Two run ids that are made alike by this must not share a place.
-    mark = hashlib.sha256(run_id.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return f"runs/{safe[:160]}.{mark}"
+    mark = hashlib.sha256(run_id.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return f"runs/{'/'.join(segments)}.{mark}"
 
 
 def check_sides(
