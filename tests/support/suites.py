@@ -14,6 +14,8 @@ import sys
 import time
 from pathlib import Path
 
+from tests.support.bootstrap import UV
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 BIN = ROOT / ".venv" / "bin"
 SUITES = ("fast", "integration", "fault", "e2e", "kill", "wheel")
@@ -26,6 +28,7 @@ def lint_commands() -> list[list[str]]:
     python = str(BIN / "python")
     sources = [name for name in ("airflow_provider_s3resume", "dags", "tests") if has_code(name)]
     return [
+        [str(UV), "lock", "--check", "--quiet"],
         [str(BIN / "ruff"), "check", "."],
         [str(BIN / "ruff"), "format", "--check", "."],
         [python, str(BIN / "lint-imports"), "--cache-dir", ".state/import_linter_cache"],
