@@ -1,7 +1,7 @@
 """The stored plan of one run: what to copy, skip and refuse, with reasons and identities.
 
 A manifest is one JSON document (:class:`Manifest`) that names its batch files; each batch file
-and the file of noted keys is JSON lines, so it is read and written as a stream. The SHA-256 of
+and each file of noted keys is JSON lines, so it is read and written as a stream. The SHA-256 of
 every file stands in the document, and the document's own digest is the name of the plan: two
 plans with the same digest do the same.
 """
@@ -125,8 +125,8 @@ class BatchRef:
     """A batch, as one mapped task gets it (through XCom).
 
     :param manifest: key of the manifest document in the state store.
-    :param listed: source objects listed between its first and last key: what listing the batch's
-        key range again will cost.
+    :param listed: keys listed on either side between its first and last key: what listing the
+        batch's key range again will cost.
     """
 
     manifest: str
@@ -156,6 +156,7 @@ class Manifest:
     :param created: seconds since the epoch.
     :param counts: ``verb.reason`` → number of keys, over *all* keys of both listings.
     :param copy_bytes: bytes to copy.
+    :param noted: files of the keys that are named one by one though they are not copied, in order.
     :param quantiles: source keys that cut the listing into about equal shares, for the next run.
     """
 
@@ -168,7 +169,7 @@ class Manifest:
     copy_objects: int
     copy_bytes: int
     batches: tuple[BatchRef, ...]
-    noted: FileRef | None = None
+    noted: tuple[FileRef, ...] = ()
     quantiles: tuple[str, ...] = ()
     dry_run: bool = False
     schema: int = field(default=SCHEMA)
@@ -193,7 +194,7 @@ class Manifest:
         try:
             data["source"], data["target"] = Side(**data["source"]), Side(**data["target"])
             data["batches"] = tuple(BatchRef(**b) for b in data["batches"])
-            data["noted"] = FileRef(**data["noted"]) if data["noted"] else None
+            data["noted"] = tuple(FileRef(**f) for f in data["noted"])
             data["quantiles"] = tuple(data["quantiles"])
             return cls(**data)
         except (KeyError, TypeError) as error:

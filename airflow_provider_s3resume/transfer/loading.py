@@ -6,7 +6,13 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from airflow_provider_s3resume.exceptions import ManifestError
-from airflow_provider_s3resume.plan.manifest import BatchRef, CopyEntry, Manifest, loads
+from airflow_provider_s3resume.plan.manifest import (
+    BatchRef,
+    CopyEntry,
+    FileRef,
+    Manifest,
+    loads,
+)
 from airflow_provider_s3resume.transfer.outcomes import Outcome
 
 if TYPE_CHECKING:
@@ -26,19 +32,27 @@ def load_manifest(state: StateLocation, key: str) -> Manifest:
     return Manifest.from_json(text)
 
 
-def load_entries(state: StateLocation, ref: BatchRef) -> list[CopyEntry]:
-    """Read a batch file and compare its digest with the reference's.
+def load_lines(state: StateLocation, ref: BatchRef | FileRef) -> list[str]:
+    """Read a file of lines and compare its digest with the reference's.
 
-    :raises ManifestError: if it is not there, or not the one that was planned.
+    :raises ManifestError: if it is not there, or not the one that was stored.
     """
     text = state.read_text(ref.key)
     digest = None if text is None else hashlib.sha256(text.encode("utf-8")).hexdigest()
     if text is None or digest != ref.sha256:
         raise ManifestError(
-            f"batch file {ref.key!r}", found=f"SHA-256 {digest}", accepted=f"SHA-256 {ref.sha256}"
+            f"stored file {ref.key!r}", found=f"SHA-256 {digest}", accepted=f"SHA-256 {ref.sha256}"
         )
+    return text.splitlines()
+
+
+def load_entries(state: StateLocation, ref: BatchRef) -> list[CopyEntry]:
+    """Read a batch file.
+
+    :raises ManifestError: if it is not there, or not the one that was planned.
+    """
     try:
-        return [CopyEntry(**loads(line, what="batch line")) for line in text.splitlines()]
+        return [CopyEntry(**loads(line, what="batch line")) for line in load_lines(state, ref)]
     except TypeError as error:
         raise ManifestError(
             f"batch file {ref.key!r}", found=str(error), accepted="fields of this version"

@@ -1,18 +1,16 @@
 """Making a plan: list both sides, diff them, and store the result as a manifest.
 
-Both listings are streams; copy actions go through a temporary file of lines (keys and identities,
-never object bytes), so memory does not grow with the bucket.
+Both listings are streams, and what is kept of them goes through temporary files (see ``storing``),
+so memory does not grow with the bucket.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import tempfile
-from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_s3resume.exceptions import (
     InvalidInputError,
@@ -20,7 +18,7 @@ from airflow_provider_s3resume.exceptions import (
     ObjectNotFoundError,
     PlanRefusedError,
 )
-from airflow_provider_s3resume.plan.batches import BatchLimits, pack, widened
+from airflow_provider_s3resume.plan.batches import BatchLimits
 from airflow_provider_s3resume.plan.diff import (
     DEFAULT_RULE,
     Action,
@@ -32,17 +30,7 @@ from airflow_provider_s3resume.plan.diff import (
     diff,
     folded,
 )
-from airflow_provider_s3resume.plan.manifest import (
-    BatchRef,
-    CopyEntry,
-    FileRef,
-    Manifest,
-    NotedEntry,
-    Side,
-    is_noted,
-    line_of,
-    loads,
-)
+from airflow_provider_s3resume.plan.manifest import CopyEntry, Manifest, Side
 from airflow_provider_s3resume.plan.objects import (
     ALL_KEYS,
     KeyMapping,
@@ -51,8 +39,9 @@ from airflow_provider_s3resume.plan.objects import (
     key_bytes,
 )
 from airflow_provider_s3resume.plan.parts import largest_object
-from airflow_provider_s3resume.transfer.proven import load_proven, pair_name
+from airflow_provider_s3resume.transfer.proven import ByRange, load_proven, pair_name
 from airflow_provider_s3resume.transfer.state import has_marker
+from airflow_provider_s3resume.transfer.storing import MOST_UNKEPT_KEYS, PlanWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -63,10 +52,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MOST_UNKEPT_KEYS = 1000
-"""Keys that a target cannot hold exactly; more of them mean that it is the wrong target."""
+UNKNOWN_COST = 1 << 53
+"""``BatchRef.listed`` where nothing was listed: asking for each key is then cheaper."""
 
-QUANTILES = 64
 _SKEW_WARN_S = 60.0
 
 
@@ -174,27 +162,26 @@ def make_plan(
     :raises PlanRefusedError: if two source keys would meet at the target.
     """
     sides = sides or check_sides(source, target, state, request, now=now)
-    writer = _Writer(state, request)
-    with tempfile.TemporaryFile("w+", encoding="utf-8", prefix="s3resume-plan-") as spool:
+    with PlanWriter(state, run_prefix(request.run_id)) as writer:
         for action in _actions(source, target, state, request, sides):
             stop.check()
-            writer.take(action, spool)
-        _refuse_collisions(source, writer.unkept)
-        batches = writer.write_batches(spool)
-    manifest = Manifest(
-        run_id=request.run_id,
-        created=now,
-        source=sides.source,
-        target=sides.target,
-        rule=request.rule.text,
-        counts=dict(sorted(writer.counts.items())),
-        copy_objects=writer.copy_objects,
-        copy_bytes=writer.copy_bytes,
-        batches=batches,
-        noted=writer.write_noted(),
-        quantiles=writer.quantiles(),
-        dry_run=request.dry_run,
-    )
+            writer.take(action)
+        _refuse_collisions(source, request.mapping, writer.unkept)
+        writer.forget_earlier()
+        manifest = Manifest(
+            run_id=request.run_id,
+            created=now,
+            source=sides.source,
+            target=sides.target,
+            rule=request.rule.text,
+            counts=dict(sorted(writer.counts.items())),
+            copy_objects=writer.copy_objects,
+            copy_bytes=writer.copy_bytes,
+            batches=writer.write_batches(request.batch_limits),
+            noted=writer.write_noted(),
+            quantiles=writer.quantiles(),
+            dry_run=request.dry_run,
+        )
     state.write_text(writer.manifest_key, manifest.to_json())
     if not request.dry_run:
         state.write_text(_latest_name(sides), writer.manifest_key)
@@ -219,12 +206,12 @@ def pairs_manifest(
     source.check_access()
     target.check_access()
     state.ensure(now)
-    request = PlanRequest(run_id=run_id, batch_limits=BatchLimits(max_objects=len(pairs) or 1))
-    writer = _Writer(state, request)
-    with tempfile.TemporaryFile("w+", encoding="utf-8", prefix="s3resume-plan-") as spool:
+    with PlanWriter(state, run_prefix(run_id)) as writer:
         for source_key, target_key in sorted(pairs, key=lambda pair: key_bytes(pair[0])):
-            writer.spool(_entry_of_pair(source, target, source_key, target_key), spool)
-        batches = writer.write_batches(spool)
+            writer.keep(_entry_of_pair(source, target, source_key, target_key))
+        writer.forget_earlier()
+        whole = BatchLimits(max_objects=len(pairs) or 1, max_bytes=writer.copy_bytes or 1)
+        batches = tuple(replace(r, listed=UNKNOWN_COST) for r in writer.write_batches(whole))
     manifest = Manifest(
         run_id=run_id,
         created=now,
@@ -249,13 +236,13 @@ def _check_pairs(
     state_prefix = state.prefix if state.is_in(target) else None
     seen: dict[str, str] = {}
     for source_key, target_key in pairs:
-        other = seen.setdefault(target_key, source_key)
-        if other != source_key or list(pairs).count((source_key, target_key)) > 1:
+        if target_key in seen:
             raise InvalidInputError(
                 "target key",
-                found=f"{target_key!r} for {other!r} and {source_key!r}",
+                found=f"{target_key!r} for {seen[target_key]!r} and {source_key!r}",
                 accepted="one source object for each target key",
             )
+        seen[target_key] = source_key
         if state_prefix is not None and target_key.startswith(state_prefix):
             raise InvalidInputError(
                 "target key", found=target_key, accepted=f"a key outside of {state_prefix!r}"
@@ -306,7 +293,8 @@ def _actions(
         state_prefix=state.prefix if state.is_in(target) else None,
         source_state_prefix=_own_state_prefix(source, state),
     )
-    proven = load_proven(state, sides) if Criterion.ETAG in request.rule.criteria else ()
+    asked = Criterion.ETAG in request.rule.criteria
+    proven = ByRange(load_proven(state, sides) if asked else ())
     for key_range in sides.ranges:
         yield from diff(
             source.list_objects(request.source_prefix, key_range),
@@ -314,7 +302,7 @@ def _actions(
             mapping=request.mapping,
             rule=request.rule,
             rules=rules,
-            proven=(pair for pair in proven if key_range.contains(pair.key)),
+            proven=proven.within(key_range, request.source_prefix),
         )
 
 
@@ -385,7 +373,7 @@ def _warnings(
     return warnings
 
 
-def _refuse_collisions(source: ObjectStore, unkept: list[str]) -> None:
+def _refuse_collisions(source: ObjectStore, mapping: KeyMapping, unkept: list[Action]) -> None:
     """Refuse the plan if keys that the target folds would meet there (c04).
 
     :raises PlanRefusedError: naming the first such keys.
@@ -393,17 +381,20 @@ def _refuse_collisions(source: ObjectStore, unkept: list[str]) -> None:
     if len(unkept) > MOST_UNKEPT_KEYS:
         raise PlanRefusedError(
             f"more than {MOST_UNKEPT_KEYS} source keys cannot be held exactly by the target, which "
-            f"folds keys, such as {unkept[0]!r}; nothing was copied. Use another target"
+            f"folds keys, such as {unkept[0].key!r}; nothing was copied. Use another target"
         )
     seen: dict[str, str] = {}
-    for key in unkept:
-        meets = seen.setdefault(folded(key), key)
-        if meets == key and _is_there(source, folded(key)):
-            meets = folded(key)
-        if meets != key:
+    for action in unkept:
+        # At the target keys meet, so it is the target key that is folded, and mapped back.
+        meeting = folded(action.target_key)
+        meets = seen.setdefault(meeting, action.key)
+        if meets == action.key and meeting.startswith(mapping.target_prefix):
+            plain = mapping.to_source(meeting)
+            meets = plain if plain != action.key and _is_there(source, plain) else meets
+        if meets != action.key:
             raise PlanRefusedError(
-                f"source keys {meets!r} and {key!r} are one key at the target, which folds keys; "
-                "nothing was copied. Rename one of them, or use another target"
+                f"source keys {meets!r} and {action.key!r} are one key at the target, which folds "
+                "keys; nothing was copied. Rename one of them, or use another target"
             )
 
 
@@ -415,102 +406,3 @@ def _is_there(store: ObjectStore, key: str) -> bool:
     except ObjectNotFoundError:
         return False
     return True
-
-
-# --- storing ------------------------------------------------------------------------------------
-
-
-class _Writer:
-    """Counts actions, spools copies, and writes batch files and noted keys."""
-
-    def __init__(self, state: StateLocation, request: PlanRequest) -> None:
-        self._state = state
-        self._request = request
-        self._prefix = run_prefix(request.run_id)
-        self._noted: list[str] = []
-        self._sample: list[str] = []
-        self._every = 1
-        self._listed = 0
-        self.manifest_key = f"{self._prefix}/manifest.json"
-        self.counts: Counter[str] = Counter()
-        self.copy_objects = 0
-        self.copy_bytes = 0
-        self.unkept: list[str] = []
-
-    def take(self, action: Action, spool: IO[str]) -> None:
-        """Count an action and keep what has to be kept of it."""
-        self.counts[f"{action.verb.value}.{action.reason.value}"] += 1
-        if action.source is not None:
-            self._sample_key(action.key)
-        if action.verb is Verb.COPY:
-            self.spool(CopyEntry.of(action), spool)
-        elif is_noted(action):
-            self._noted.append(line_of(NotedEntry.of(action)))
-        if action.reason is Reason.KEY_NOT_KEPT and len(self.unkept) <= MOST_UNKEPT_KEYS:
-            self.unkept.append(action.key)
-
-    def spool(self, entry: CopyEntry, spool: IO[str]) -> None:
-        """Keep one copy entry for the second pass, with its place in the source listing."""
-        self.copy_objects += 1
-        self.copy_bytes += entry.size
-        spool.write(f"{self._listed}\t{line_of(entry)}")
-
-    def write_batches(self, spool: IO[str]) -> tuple[BatchRef, ...]:
-        """Write the batch files; returns their references, the most bytes first."""
-        limits = widened(self._request.batch_limits, self.copy_objects, self.copy_bytes)
-        spool.seek(0)
-        packed = pack(_spooled(spool), lambda item: item[1].size, limits)
-        refs = [self._write_batch(index, batch) for index, batch in enumerate(packed)]
-        return tuple(sorted(refs, key=lambda ref: ref.bytes, reverse=True))
-
-    def write_noted(self) -> FileRef | None:
-        """Write the keys that the report names although they are not copied."""
-        if not self._noted:
-            return None
-        text = "".join(self._noted)
-        key = f"{self._prefix}/noted.jsonl"
-        self._state.write_text(key, text)
-        return FileRef(key=key, sha256=_sha256(text), lines=len(self._noted))
-
-    def quantiles(self) -> tuple[str, ...]:
-        """Return keys that cut the source listing into about equal shares."""
-        if self._listed < QUANTILES * 1000:
-            return ()
-        step = max(1, len(self._sample) // QUANTILES)
-        return tuple(self._sample[step::step])
-
-    def _sample_key(self, key: str) -> None:
-        if self._listed % self._every == 0:
-            self._sample.append(key)
-        self._listed += 1
-        if len(self._sample) >= QUANTILES * 64:
-            self._sample = self._sample[::2]
-            self._every *= 2
-
-    def _write_batch(self, index: int, batch: list[tuple[int, CopyEntry]]) -> BatchRef:
-        text = "".join(line_of(entry) for _, entry in batch)
-        key = f"{self._prefix}/batches/{index:05d}.jsonl"
-        self._state.write_text(key, text)
-        places = [place for place, _ in batch]
-        keys = [entry.key for _, entry in batch]
-        return BatchRef(
-            manifest=self.manifest_key,
-            index=index,
-            key=key,
-            sha256=_sha256(text),
-            objects=len(batch),
-            bytes=sum(entry.size for _, entry in batch),
-            first_key=min(keys, key=key_bytes),
-            last_key=max(keys, key=key_bytes),
-            listed=max(places) - min(places) + 1,
-        )
-
-
-def _spooled(spool: IO[str]) -> Iterator[tuple[int, CopyEntry]]:
-    for line in spool:
-        place, _, text = line.partition("\t")
-        yield int(place), CopyEntry(**loads(text, what="spooled line"))
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()

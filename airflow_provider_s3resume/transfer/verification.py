@@ -6,9 +6,9 @@ lists now.
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 import logging
+import tempfile
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -27,11 +27,12 @@ from airflow_provider_s3resume.transfer.earlier import target_etags
 from airflow_provider_s3resume.transfer.loading import (
     check_sides,
     load_entries,
+    load_lines,
     load_manifest,
     load_outcomes,
 )
 from airflow_provider_s3resume.transfer.outcomes import LANDED, Outcome, Proof
-from airflow_provider_s3resume.transfer.proven import save_proven
+from airflow_provider_s3resume.transfer.proven import pair_line, pair_of, save_proven
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -119,12 +120,15 @@ def verify_run(
     manifest = load_manifest(state, manifest_key)
     check_sides(manifest, source, target)
     run = _Verifying(source, target, state, manifest)
-    pairs = list(run.batches(stop))
-    summary = run.summary(now)
-    state.write_text(verification_name(manifest_key), dumps(asdict(summary)))
-    if _keeps_pairs(manifest):
-        noted = _noted_pairs(state, manifest.noted)
-        save_proven(state, manifest, heapq.merge(noted, pairs, key=lambda p: key_bytes(p.key)))
+    with tempfile.TemporaryFile("w+", encoding="utf-8", prefix="s3resume-verify-") as spool:
+        for pair in run.batches(stop):
+            spool.write(pair_line(pair))
+        summary = run.summary(now)
+        state.write_text(verification_name(manifest_key), dumps(asdict(summary)))
+        if _keeps_pairs(manifest):
+            spool.seek(0)
+            kept, new = _noted_pairs(state, manifest), map(pair_of, spool)
+            save_proven(state, manifest, heapq.merge(kept, new, key=lambda p: key_bytes(p.key)))
     return summary
 
 
@@ -134,8 +138,8 @@ def _keeps_pairs(manifest: Manifest) -> bool:
     return Criterion.ETAG in DiffRule.parse(manifest.rule).criteria
 
 
-def _noted_pairs(state: StateLocation, ref: FileRef | None) -> Iterator[ProvenPair]:
-    for entry in load_noted(state, ref):
+def _noted_pairs(state: StateLocation, manifest: Manifest) -> Iterator[ProvenPair]:
+    for entry in load_noted(state, manifest.noted):
         known = entry.source_etag is not None and entry.target_etag is not None
         if entry.reason == Reason.PROVEN_BEFORE.value and known:
             yield ProvenPair(
@@ -146,20 +150,14 @@ def _noted_pairs(state: StateLocation, ref: FileRef | None) -> Iterator[ProvenPa
             )
 
 
-def load_noted(state: StateLocation, ref: FileRef | None) -> list[NotedEntry]:
-    """Read the keys that a plan noted.
+def load_noted(state: StateLocation, refs: Iterable[FileRef]) -> Iterator[NotedEntry]:
+    """Read the keys that a plan noted, one file at a time.
 
-    :raises ManifestError: if the file is not the one that was stored.
+    :raises ManifestError: if a file is not the one that was stored.
     """
-    if ref is None:
-        return []
-    text = state.read_text(ref.key)
-    digest = None if text is None else hashlib.sha256(text.encode("utf-8")).hexdigest()
-    if text is None or digest != ref.sha256:
-        raise ManifestError(
-            f"noted keys {ref.key!r}", found=f"SHA-256 {digest}", accepted=f"SHA-256 {ref.sha256}"
-        )
-    return [NotedEntry(**loads(line, what="noted line")) for line in text.splitlines()]
+    for ref in refs:
+        for line in load_lines(state, ref):
+            yield NotedEntry(**loads(line, what="noted line"))
 
 
 class _Verifying:

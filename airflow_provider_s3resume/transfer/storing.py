@@ -1,0 +1,163 @@
+"""Writing a plan's files: batches, and the keys that a report names although they are not copied.
+
+What is to be written goes through temporary files of lines (keys and identities, never object
+bytes), so memory does not grow with the bucket: one batch, or one file of noted keys, is held.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections import Counter
+from itertools import islice
+from typing import IO, TYPE_CHECKING, Self
+
+from airflow_provider_s3resume.plan.batches import BatchLimits, pack, widened
+from airflow_provider_s3resume.plan.diff import Action, Reason, Verb
+from airflow_provider_s3resume.plan.manifest import (
+    BatchRef,
+    CopyEntry,
+    FileRef,
+    NotedEntry,
+    is_noted,
+    line_of,
+    loads,
+)
+from airflow_provider_s3resume.plan.objects import key_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_provider_s3resume.transfer.state import StateLocation
+
+MOST_UNKEPT_KEYS = 1000
+"""Keys that a target cannot hold exactly; more of them mean that it is the wrong target."""
+
+LINES_OF_A_FILE = 10_000
+"""Noted keys in one file: what is in memory at once, about 3 MB."""
+
+QUANTILES = 64
+
+
+class PlanWriter:
+    """Counts actions, keeps what has to be kept of them, and writes the plan's files.
+
+    Use as a context manager: the temporary files go with it.
+    """
+
+    def __init__(self, state: StateLocation, prefix: str) -> None:
+        self._state = state
+        self._prefix = prefix
+        self._copies: IO[str] = _temporary()
+        self._noted: IO[str] = _temporary()
+        self._sample: list[str] = []
+        self._every = 1
+        self._listed = 0
+        self._place = 0
+        self.manifest_key = f"{prefix}/manifest.json"
+        self.counts: Counter[str] = Counter()
+        self.copy_objects = 0
+        self.copy_bytes = 0
+        self.unkept: list[Action] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._copies.close()
+        self._noted.close()
+
+    def take(self, action: Action) -> None:
+        """Count an action and keep what has to be kept of it."""
+        self.counts[f"{action.verb.value}.{action.reason.value}"] += 1
+        self._place += 1
+        if action.source is not None:
+            self._sample_key(action.key)
+        if action.verb is Verb.COPY:
+            self.keep(CopyEntry.of(action))
+        elif is_noted(action):
+            self._noted.write(line_of(NotedEntry.of(action)))
+        if action.reason is Reason.KEY_NOT_KEPT and len(self.unkept) <= MOST_UNKEPT_KEYS:
+            self.unkept.append(action)
+
+    def keep(self, entry: CopyEntry) -> None:
+        """Keep one copy entry for the second pass, with its place among all keys listed."""
+        self.copy_objects += 1
+        self.copy_bytes += entry.size
+        self._copies.write(f"{self._place}\t{line_of(entry)}")
+
+    def forget_earlier(self) -> None:
+        """Remove what the copies of an earlier plan of the same run id have noted down.
+
+        Outcomes are told apart by their batch's number: they must not be read with this plan.
+        """
+        for name in ("outcomes/", "verification.json", "report.json"):
+            prefix = f"{self._state.prefix}{self._prefix}/{name}"
+            for listed in list(self._state.store.list_objects(prefix)):
+                self._state.delete(listed.key.removeprefix(self._state.prefix))
+
+    def write_batches(self, wanted: BatchLimits) -> tuple[BatchRef, ...]:
+        """Write the batch files; returns their references, the most bytes first."""
+        limits = widened(wanted, self.copy_objects, self.copy_bytes)
+        self._copies.seek(0)
+        packed = pack(_entries(self._copies), lambda item: item[1].size, limits)
+        refs = [self._write_batch(index, batch) for index, batch in enumerate(packed)]
+        return tuple(sorted(refs, key=lambda ref: ref.bytes, reverse=True))
+
+    def write_noted(self) -> tuple[FileRef, ...]:
+        """Write the keys that the report names although they are not copied."""
+        self._noted.seek(0)
+        refs: list[FileRef] = []
+        while lines := list(islice(self._noted, LINES_OF_A_FILE)):
+            text = "".join(lines)
+            key = f"{self._prefix}/noted/{len(refs):05d}.jsonl"
+            self._state.write_text(key, text)
+            refs.append(FileRef(key=key, sha256=_sha256(text), lines=len(lines)))
+        return tuple(refs)
+
+    def quantiles(self) -> tuple[str, ...]:
+        """Return keys that cut the source listing into about equal shares."""
+        if self._listed < QUANTILES * 1000:
+            return ()
+        step = max(1, len(self._sample) // QUANTILES)
+        return tuple(self._sample[step::step])
+
+    def _sample_key(self, key: str) -> None:
+        if self._listed % self._every == 0:
+            self._sample.append(key)
+        self._listed += 1
+        if len(self._sample) >= QUANTILES * 64:
+            self._sample = self._sample[::2]
+            self._every *= 2
+
+    def _write_batch(self, index: int, batch: list[tuple[int, CopyEntry]]) -> BatchRef:
+        text = "".join(line_of(entry) for _, entry in batch)
+        key = f"{self._prefix}/batches/{index:05d}.jsonl"
+        self._state.write_text(key, text)
+        places = [place for place, _ in batch]
+        keys = [entry.key for _, entry in batch]
+        return BatchRef(
+            manifest=self.manifest_key,
+            index=index,
+            key=key,
+            sha256=_sha256(text),
+            objects=len(batch),
+            bytes=sum(entry.size for _, entry in batch),
+            first_key=min(keys, key=key_bytes),
+            last_key=max(keys, key=key_bytes),
+            listed=max(places) - min(places) + 1,
+        )
+
+
+def _temporary() -> IO[str]:
+    return tempfile.TemporaryFile("w+", encoding="utf-8", prefix="s3resume-plan-")
+
+
+def _entries(spool: IO[str]) -> Iterator[tuple[int, CopyEntry]]:
+    for line in spool:
+        place, _, text = line.partition("\t")
+        yield int(place), CopyEntry(**loads(text, what="spooled line"))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
