@@ -39,12 +39,13 @@ _NOT_TRIED = "no task came to its end with it; see the log of the transfer task"
 class RunReport:
     """What a run did. Sizes in bytes, times in seconds.
 
-    ``planned = copied + already_there + gone + failed_copies`` in every report; ``failed`` adds
-    refused keys and failed verifications.
+    ``planned = copied + already_there + gone + failed_copies`` in every report but that of a dry
+    run; ``failed`` adds refused keys and failed verifications.
 
     :param skipped: reason → keys, over both listings.
     :param refused: reason → keys that the target cannot hold.
     :param verified_by: proof → objects.
+    :param unverified: objects that landed and that no verification of this plan has looked at.
     :param copied_keys: keys copied by this run, up to a thousand.
     :param unprotected: objects written without a condition on what was there.
     """
@@ -117,12 +118,18 @@ class RunReport:
         return "\n".join([*lines, f"and {more} more failures" if more > 0 else ""]).rstrip()
 
     def raise_for_failures(self) -> None:
-        """Return if nothing failed.
+        """Return if nothing failed, and all that landed was verified.
 
         :raises ObjectsFailedError: naming the first failures and the report.
         """
-        if self.failed == 0:
+        if self.failed == 0 and self.unverified == 0:
             return
+        if self.failed == 0:
+            raise ObjectsFailedError(
+                f"{self.unverified} objects landed and were not verified: no verification of this "
+                f"plan came to its end. The report is {self.report_key}",
+                retryable=False,
+            )
         raise ObjectsFailedError(
             f"{self.failed} objects failed, all others were dealt with: "
             f"{named(self.failures, _NAMED_IN_TEXT)}. The whole list is in {self.report_key}",
@@ -147,6 +154,8 @@ def make_report(state: StateLocation, manifest_key: str, *, now: float) -> RunRe
     sums.take_refused()
     text = state.read_text(verification_name(manifest_key))
     verification = VerificationSummary.from_json(text) if text is not None else None
+    if verification is not None and verification.manifest_digest != manifest.digest:
+        verification = None  # It is of another plan.
     report = sums.report(manifest_key, verification, now)
     state.write_text(_report_name(manifest_key), dumps(asdict(report)))
     return report
@@ -197,6 +206,7 @@ class _Sums:
         landed = status[Status.COPIED] + status[Status.ALREADY_THERE]
         verified = verification.verified if verification else 0
         checked = verification.failed if verification else 0
+        kinds = self._kinds + Counter({"VerificationError": checked})
         failures = self._failures + list(verification.failures if verification else ())
         refused = sum(by_verb[Verb.REFUSE.value].values())
         seconds = max(now - manifest.created, 0.001)
@@ -231,7 +241,7 @@ class _Sums:
             seconds=seconds,
             bytes_per_second=moved / seconds,
             failures=tuple(failures[:MOST_NAMED]),
-            failure_kinds=dict(sorted(self._kinds.items())),
+            failure_kinds=dict(sorted(kinds.items())),
             notes=dict(sorted(self._notes.items())),
             copied_keys=tuple(self._copied),
         )
