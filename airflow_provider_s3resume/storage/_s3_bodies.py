@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 from airflow_provider_s3resume.storage.base import PartBody, SupportsRead
 
 
@@ -21,10 +23,25 @@ class StreamBody:
     def __init__(self, body: SupportsRead, length: int) -> None:
         self._body = body
         self._length = length
+        self._begun = False
 
     def __len__(self) -> int:
         return self._length
 
     def read(self, size: int = -1, /) -> bytes:
         """Return the next bytes."""
+        self._begun = True
         return self._body.read(size)
+
+    def tell(self) -> int:
+        """Return where reading begins; botocore asks before that alone."""
+        return 0
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Do nothing at the start, where botocore's signers insist on being able to seek.
+
+        :raises io.UnsupportedOperation: anywhere else.
+        """
+        if offset or whence or self._begun:
+            raise io.UnsupportedOperation("the body is read once")
+        return 0

@@ -17,7 +17,7 @@ from airflow_provider_s3resume.exceptions import (
     UnsupportedError,
     UploadNotFoundError,
 )
-from airflow_provider_s3resume.plan.digests import Checksum, ChecksumAlgorithm
+from airflow_provider_s3resume.plan.digests import Checksum, ChecksumAlgorithm, part_count_of_etag
 from airflow_provider_s3resume.plan.objects import (
     ALL_KEYS,
     ByteRange,
@@ -135,12 +135,11 @@ class S3Store:
         answer = self._calls.make(
             "HeadObject", key, PartNumber=part_number, **identity_parameters(identity)
         )
-        count = answer.get("PartsCount")
-        if not count:
+        count, etag = answer.get("PartsCount"), bare(answer.get("ETag"))
+        # SeaweedFS gives plain objects one part, which says nothing about their ETag.
+        if not count or (count == 1 and part_count_of_etag(etag) is None):
             return None
-        return PartInfo(
-            size=answer["ContentLength"], part_count=count, etag=bare(answer.get("ETag"))
-        )
+        return PartInfo(size=answer["ContentLength"], part_count=count, etag=etag)
 
     def open_range(
         self, key: str, byte_range: ByteRange | None, identity: SourceIdentity
