@@ -1,0 +1,225 @@
+"""Two S3 servers and an Airflow with the example DAGs: where the demo and the e2e tests play."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from tests.support.airflow_api import ApiError
+from tests.support.airflow_home import AirflowHome
+from tests.support.demo_data import ensure_bucket, seed
+from tests.support.endpoints import S3Endpoint
+from tests.support.seaweed import SeaweedServer
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DAGS = ROOT / "dags"
+RCLONE = Path(sys.executable).parent / "rclone"
+NIGHTLY = "s3_to_s3_nightly_sync"
+POOL = "s3resume_transfer"
+POOL_SLOTS = 3
+SOURCE_BUCKET, TARGET_BUCKET, STATE_BUCKET = "demo-source", "demo-target", "demo-state"
+SOURCE_CONN, TARGET_CONN = "s3_source", "s3_target"
+# SeaweedFS lists "a/b" before "a b", and takes "a//b" for "a/b".
+SEAWEED: Mapping[str, object] = {"list_order": "unordered", "key_folding": True}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ports:
+    """Ports to use; ``None`` finds free ones. SeaweedFS takes ten from the one given."""
+
+    source: int | None = None
+    target: int | None = None
+    airflow: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NightlyRun:
+    """One run of the nightly sync that has ended, with its stored report."""
+
+    run_id: str
+    state: str
+    report: dict[str, Any]
+
+
+class Stage:
+    """Servers and Airflow with their files in ``folder``, which outlive them.
+
+    :param fill: put the demo's data into the source.
+    :param keys: secrets of the servers' identities.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        ports: Ports | None = None,
+        all_admins: bool = True,
+        fill: bool = True,
+        env: Mapping[str, str] | None = None,
+        keys: Mapping[str, str] | None = None,
+    ) -> None:
+        ports = ports or Ports()
+        secrets = keys or {"source": "source-secret", "target": "target-secret"}
+        self.folder = folder
+        self.source = SeaweedServer(
+            folder / "source", "source-user", secrets["source"], ports.source
+        )
+        self.target = SeaweedServer(
+            folder / "target", "target-user", secrets["target"], ports.target
+        )
+        self._airflow_port = ports.airflow
+        self._all_admins = all_admins
+        self._fill = fill
+        self._env = dict(env or {})
+        self._stack = ExitStack()
+        self.airflow: AirflowHome
+        self.last: NightlyRun | None = None
+
+    def start(self) -> Self:
+        """Start both servers, fill the source while Airflow starts, and make the pool."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack, ThreadPoolExecutor(4) as pool:
+            for started in [pool.submit(server.start) for server in (self.source, self.target)]:
+                stack.callback(started.result().stop)
+            filled = pool.submit(self._prepare_buckets)
+            self.airflow = self._airflow(self.source.endpoint, self.endpoint_for_airflow())
+            stack.enter_context(self.airflow)
+            filled.result()
+            self._make_pool()
+            self._stack = stack.pop_all()
+        return self
+
+    def endpoint_for_airflow(self) -> S3Endpoint:
+        """Return where Airflow finds the target; a subclass may put a proxy in between."""
+        return self.target.endpoint
+
+    def _airflow(self, source: S3Endpoint, target: S3Endpoint) -> AirflowHome:
+        env = {
+            f"AIRFLOW_CONN_{SOURCE_CONN.upper()}": source.airflow_connection(s3resume=SEAWEED),
+            f"AIRFLOW_CONN_{TARGET_CONN.upper()}": target.airflow_connection(s3resume=SEAWEED),
+            "S3RESUME_SOURCE_CONN_ID": SOURCE_CONN,
+            "S3RESUME_TARGET_CONN_ID": TARGET_CONN,
+            "S3RESUME_SOURCE_URI": f"s3://{SOURCE_BUCKET}/",
+            "S3RESUME_TARGET_URI": f"s3://{TARGET_BUCKET}/",
+            "S3RESUME_STATE_URI": f"s3://{STATE_BUCKET}/.s3resume/",
+            **self._env,
+        }
+        return AirflowHome(
+            self.folder / "airflow",
+            DAGS,
+            env,
+            port=self._airflow_port,
+            all_admins=self._all_admins,
+        )
+
+    def _prepare_buckets(self) -> None:
+        for name in (TARGET_BUCKET, STATE_BUCKET):
+            ensure_bucket(self.target.client(), name)
+        ensure_bucket(self.source.client(), SOURCE_BUCKET)
+        filled = self.folder / "filled"
+        if self._fill and not filled.exists():
+            seed(self.source.client(), SOURCE_BUCKET)
+            filled.touch()
+
+    def _make_pool(self) -> None:
+        body = {"name": POOL, "slots": POOL_SLOTS, "description": "transfers to one target"}
+        try:
+            self.airflow.api.call("POST", "pools", body)
+        except ApiError as error:
+            if error.status != 409:
+                raise
+
+    def stop(self) -> None:
+        """Stop everything; the files stay."""
+        self._stack.close()
+
+    def nightly(
+        self, conf: Mapping[str, object] | None = None, *, deadline_s: float = 240
+    ) -> NightlyRun:
+        """Run the nightly sync through the scheduler and return how it ended."""
+        self.airflow.wait_for_dag(NIGHTLY)
+        run_id = self.airflow.api.trigger(NIGHTLY, conf)
+        state = self.airflow.api.wait_run(NIGHTLY, run_id, deadline_s)
+        self.last = NightlyRun(run_id=run_id, state=state, report=self.report(run_id))
+        return self.last
+
+    def report(self, run_id: str, dag_id: str = NIGHTLY) -> dict[str, Any]:
+        """Return the run report from the state location, found by what the diff task pushed.
+
+        :raises LookupError: with the end of each task's log, if the run made no report.
+        """
+        try:
+            plan = self.airflow.api.xcom(dag_id, run_id, "diff", "plan")
+            key = f".s3resume/{plan['manifest'].rpartition('/')[0]}/report.json"
+            body = self.target.client().get_object(Bucket=STATE_BUCKET, Key=key)["Body"]
+            found: dict[str, Any] = json.loads(body.read())
+        except (ApiError, self.target.client().exceptions.NoSuchKey) as error:
+            raise LookupError(f"no report of {run_id}:\n{self.logs(run_id, dag_id)}") from error
+        return found
+
+    def logs(self, run_id: str, dag_id: str = NIGHTLY) -> str:
+        """Return the end of the log of every task of a run that did not succeed."""
+        texts = []
+        for found in self.airflow.api.task_instances(dag_id, run_id):
+            if found["state"] in {"success", "skipped", None}:
+                continue
+            name, index = found["task_id"], found["map_index"]
+            try:
+                log = self.airflow.api.task_log(
+                    dag_id, run_id, name, map_index=index, try_number=max(found["try_number"], 1)
+                )
+            except ApiError as error:
+                log = str(error)
+            texts.append(f"--- {name}[{index}] {found['state']}\n{log[-3000:]}")
+        return "\n".join(texts)
+
+    def rclone_check(self) -> subprocess.CompletedProcess[str]:
+        """Compare both buckets byte for byte with a program that is not ours."""
+        config = self.folder / "rclone.conf"
+        config.touch(mode=0o600)
+        config.write_text(
+            _remote("source", self.source.endpoint) + _remote("target", self.target.endpoint)
+        )
+        command = [RCLONE, "--config", config, "check", "--download", "--checkers", "8"]
+        command += ["--s3-directory-markers"]
+        sides = [f"source:{SOURCE_BUCKET}", f"target:{TARGET_BUCKET}"]
+        return subprocess.run(
+            [*map(str, command), *sides],
+            check=False,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "RCLONE_CONFIG": str(config)},
+        )
+
+    def __enter__(self) -> Self:
+        """Start everything."""
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop everything."""
+        self.stop()
+
+
+def _remote(name: str, endpoint: S3Endpoint) -> str:
+    if not urlsplit(endpoint.endpoint_url).hostname == "127.0.0.1":
+        raise ValueError("the check compares servers of this machine only")
+    return (
+        f"[{name}]\ntype = s3\nprovider = SeaweedFS\nendpoint = {endpoint.endpoint_url}\n"
+        f"access_key_id = {endpoint.access_key}\nsecret_access_key = {endpoint.secret_key}\n"
+        "force_path_style = true\n"
+    )
