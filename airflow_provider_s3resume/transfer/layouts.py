@@ -45,7 +45,7 @@ def source_layout(source: ExactSource, info: ObjectInfo) -> PartLayout | None:
     count = part_count_of_etag(info.etag)
     if count is None or not source.store.capabilities.part_layout:
         return None
-    first = source.store.head_part(source.key, 1, source.identity)
+    first = source.part(1)
     if first is None or first.part_count != count:
         return None
     uniform = uniform_source_layout(info.size, count, first.size)
@@ -56,7 +56,7 @@ def part_by_part(source: ExactSource, size: int, count: int) -> PartLayout | Non
     """Ask for the size of each part, ``None`` if the store does not tell them all."""
     sizes: list[int] = []
     for number in range(1, count + 1):
-        part = source.store.head_part(source.key, number, source.identity)
+        part = source.part(number)
         if part is None:
             return None
         sizes.append(part.size)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow_provider_s3resume.plan.objects import ObjectInfo, SourceIdentity
-    from airflow_provider_s3resume.storage.base import ObjectStore, RangeReader
+    from airflow_provider_s3resume.storage.base import ObjectStore, PartInfo, RangeReader
     from airflow_provider_s3resume.transfer.hashing import Hasher
     from airflow_provider_s3resume.transfer.stopping import StopSignal
 
@@ -91,6 +91,13 @@ class ExactSource:
             rest = ByteRange(start=filled, stop=len(data))
             self.read(rest, view[filled:])
         return data, info
+
+    def part(self, number: int) -> PartInfo | None:
+        """Return one of the object's own parts, ``None`` if the store cannot tell."""
+        try:
+            return self.store.head_part(self.key, number, self.identity)
+        except (PreconditionFailedError, ObjectNotFoundError) as error:
+            raise self.changed() from error
 
     def _drain(
         self, reader: RangeReader, buffer: memoryview, done: int, length: int
