@@ -28,7 +28,8 @@ class StopSignal:
 
     def __init__(self) -> None:
         self._event = threading.Event()
-        self._lock = threading.Lock()
+        # A second signal may come while the handler of the first one is in `stop`.
+        self._lock = threading.RLock()
         self._watched: set[Abortable] = set()
         self._children: set[StopSignal] = set()
         self.reason = ""
