@@ -51,7 +51,7 @@ class PartMover:
         stop: StopSignal,
     ) -> None:
         self._context = context
-        self._source = source
+        self._source = source.under(stop)
         self._key = target_key
         self._record = record
         self._algorithm = algorithm
@@ -64,7 +64,7 @@ class PartMover:
         After the first failure no further part is begun. A failure that no retry can help also
         breaks off the parts under way.
 
-        :raises S3ResumeError: the first failure.
+        :raises S3ResumeError: the first failure, one that no retry can help before all others.
         """
         self._run_all([_job(self._send, number) for number in missing])
 
@@ -96,8 +96,10 @@ class PartMover:
         while running and not self._stop.is_set():
             running = self._collect(running, failures)
         self._settle(running, failures)
+        # What else fails because everything stops is of no interest.
+        self._context.stop.check()
         if failures:
-            raise failures[0]
+            raise min(failures, key=_weight)
         self._stop.check()
 
     def _collect(
@@ -108,10 +110,7 @@ class PartMover:
             error = future.exception()
             if error is None:
                 continue
-            if isinstance(error, CopyStoppedError):
-                failures.append(error)
-                continue
-            failures.insert(0, error)
+            failures.append(error)
             if not (isinstance(error, S3ResumeError) and error.retryable):
                 self._stop.stop(f"another part failed: {error}")
         return left
@@ -225,6 +224,13 @@ class PartMover:
     def _differs(self, number: int, why: str) -> VerificationError:
         uri = object_uri(self._context.target.bucket, self._key)
         return VerificationError(f"{uri}: part {number}: {why}")
+
+
+def _weight(failure: BaseException) -> int:
+    """Order failures: those that stopped the others come before what the stop itself caused."""
+    if isinstance(failure, CopyStoppedError):
+        return 2
+    return int(isinstance(failure, S3ResumeError) and failure.retryable)
 
 
 def _job(function: Callable[[_Argument], None], argument: _Argument) -> Callable[[], None]:

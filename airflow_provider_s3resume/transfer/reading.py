@@ -41,6 +41,10 @@ class ExactSource:
         self.identity = identity
         self._stop = stop
 
+    def under(self, stop: StopSignal) -> ExactSource:
+        """Return the same object, whose reads end with another signal."""
+        return ExactSource(self.store, self.key, self.identity, stop)
+
     def read(self, byte_range: ByteRange, buffer: memoryview, *hashers: Hasher) -> None:
         """Fill ``buffer`` with the range, feeding ``hashers`` in order.
 
