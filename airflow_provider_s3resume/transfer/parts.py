@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import closing
 from typing import TYPE_CHECKING, TypeVar
 
 from airflow_provider_s3resume.exceptions import (
     CopyStoppedError,
     InvalidInputError,
     S3ResumeError,
+    StoreError,
+    TransientStoreError,
     VerificationError,
 )
 from airflow_provider_s3resume.plan.digests import ChecksumAlgorithm, normal_etag
@@ -17,13 +20,13 @@ from airflow_provider_s3resume.plan.objects import object_uri
 from airflow_provider_s3resume.plan.parts import MIB
 from airflow_provider_s3resume.plan.resume import ListedPart, PartRecord
 from airflow_provider_s3resume.transfer.hashing import Hasher, md5_hex
+from airflow_provider_s3resume.transfer.proving import PLAIN_ENCRYPTION
 from airflow_provider_s3resume.transfer.reading import StreamBody
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from airflow_provider_s3resume.plan.objects import ByteRange
-    from airflow_provider_s3resume.plan.parts import PartLayout
     from airflow_provider_s3resume.transfer.context import CopyContext
     from airflow_provider_s3resume.transfer.reading import ExactSource
     from airflow_provider_s3resume.transfer.stopping import StopSignal
@@ -33,6 +36,9 @@ _Argument = TypeVar("_Argument")
 
 STREAM_BUFFER = 4 * MIB
 """Bytes held for a part that is sent while it is read."""
+
+_STREAM_TRIES = 4
+_FIRST_WAIT_S = 0.2
 
 _SETTLE_S = 3.0
 """How long requests under way may take to end after a stop; what lands later is read again."""
@@ -141,7 +147,7 @@ class PartMover:
             etag = self._context.target.upload_part(
                 self._key, self._upload_id(), number, view, checksum
             )
-            if checksum is None and normal_etag(etag) != md5_hex(view):
+            if checksum is None and self._md5_etags() and normal_etag(etag) != md5_hex(view):
                 raise self._differs(number, "the target's ETag is not the MD5 of what was sent")
         return PartRecord(
             part_number=number,
@@ -153,66 +159,83 @@ class PartMover:
     def _stream(self, number: int, byte_range: ByteRange) -> PartRecord:
         """Send a part that does not fit the memory budget while it is read.
 
-        The MD5 of the same pass is compared with the ETag that the target answers.
+        A trailer with its checksum follows it; where the target checks none, the MD5 of the same
+        pass is compared with the ETag that it answers.
         """
         capabilities = self._context.target.capabilities
-        if not (capabilities.streams_parts and capabilities.md5_etags):
+        trailer = None if self._algorithm is ChecksumAlgorithm.MD5 else self._algorithm
+        if not capabilities.streams_parts or (trailer is None and not self._md5_etags()):
             raise InvalidInputError(
                 "memory_budget",
                 found=self._context.budget.total,
                 accepted=f"at least {2 * byte_range.length} bytes: two of this object's parts, "
                 "as this target takes no parts while they are read",
             )
-        with self._context.budget.hold(STREAM_BUFFER, self._stop):
-            hashers = [Hasher(ChecksumAlgorithm.MD5)]
-            if self._algorithm not in {None, ChecksumAlgorithm.MD5}:
-                hashers.append(Hasher(self._algorithm))
-            buffer = memoryview(bytearray(STREAM_BUFFER))
-            body = StreamBody(self._source.chunks(byte_range, buffer), *hashers)
-            etag = self._context.target.upload_part_stream(
-                self._key, self._upload_id(), number, body, byte_range.length, self._algorithm
-            )
-        return self._checked_stream(number, byte_range, etag, hashers)
+        for left in reversed(range(_STREAM_TRIES)):
+            try:
+                return self._stream_once(number, byte_range, trailer)
+            except TransientStoreError:
+                # No layer can send such a body again; it has to be read again.
+                self._stop.check()
+                if left == 0:
+                    raise
+                self._stop.wait(_FIRST_WAIT_S)
+        msg = "unreachable"
+        raise AssertionError(msg)
 
-    def _checked_stream(
-        self, number: int, byte_range: ByteRange, etag: str, hashers: list[Hasher]
+    def _stream_once(
+        self, number: int, byte_range: ByteRange, trailer: ChecksumAlgorithm | None
     ) -> PartRecord:
-        md5 = hashers[0].checksum().value
-        if normal_etag(etag) != _hex(md5):
+        hasher = Hasher(trailer or ChecksumAlgorithm.MD5)
+        with self._context.budget.hold(STREAM_BUFFER, self._stop):
+            buffer = memoryview(bytearray(STREAM_BUFFER))
+            with closing(self._source.chunks(byte_range, buffer)) as chunks:
+                body = StreamBody(chunks, hasher)
+                try:
+                    etag = self._context.target.upload_part_stream(
+                        self._key, self._upload_id(), number, body, byte_range.length, trailer
+                    )
+                except StoreError:
+                    if body.error is not None:
+                        raise body.error from None
+                    raise
+        value = hasher.checksum().value
+        if trailer is None and normal_etag(etag) != _hex(value):
             raise self._differs(number, "the target's ETag is not the MD5 of what was sent")
         return PartRecord(
             part_number=number,
             size=byte_range.length,
             etag=etag,
-            checksum=hashers[-1].checksum().value if self._algorithm else None,
+            checksum=value if self._algorithm else None,
         )
 
     def _prove(self, part: ListedPart) -> bool:
+        """Compare a part with its source range; False if nothing of them can be compared."""
+        if part.checksum is None and not self._md5_etags():
+            return False
         self._stop.check()
         byte_range = self._ranges[part.part_number]
+        hashers = {a: Hasher(a) for a in {ChecksumAlgorithm.MD5, self._algorithm} if a}
         with self._context.budget.hold(STREAM_BUFFER, self._stop):
-            md5 = Hasher(ChecksumAlgorithm.MD5)
-            hasher = Hasher(self._algorithm) if self._algorithm else None
             buffer = memoryview(bytearray(STREAM_BUFFER))
-            hashers = [md5, hasher] if hasher else [md5]
             for chunk in self._source.chunks(byte_range, buffer):
-                for one in hashers:
+                for one in hashers.values():
                     one.update(chunk)
-        mine = hasher.checksum().value if hasher else None
-        if not self._comparable(part, mine):
-            return False
-        if part.checksum != mine and normal_etag(part.etag) != _hex(md5.checksum().value):
+        md5 = hashers[ChecksumAlgorithm.MD5].checksum().value
+        mine = hashers[self._algorithm].checksum().value if self._algorithm else None
+        same_checksum = part.checksum is not None and part.checksum == mine
+        if not same_checksum and normal_etag(part.etag) != _hex(md5):
             raise self._differs(part.part_number, "it is not what its source range is")
         self._record.acknowledge(
             PartRecord(part_number=part.part_number, size=part.size, etag=part.etag, checksum=mine)
         )
-        self._context.progress.add(parts_reread=1)
+        self._context.progress.add(parts_kept=1, parts_reread=1)
         return True
 
-    def _comparable(self, part: ListedPart, mine: str | None) -> bool:
-        if part.checksum is not None and mine is not None:
-            return True
-        return self._context.target.capabilities.md5_etags
+    def _md5_etags(self) -> bool:
+        """Tell whether the ETags of the parts that are sent should be their MD5s."""
+        encryption = self._context.config.options.encryption
+        return self._context.target.capabilities.md5_etags and encryption in PLAIN_ENCRYPTION
 
     def _upload_id(self) -> str:
         upload_id = self._record.checkpoint.upload_id
@@ -239,9 +262,3 @@ def _job(function: Callable[[_Argument], None], argument: _Argument) -> Callable
 
 def _hex(value: str) -> str:
     return base64.b64decode(value).hex()
-
-
-def missing_parts(layout: PartLayout, there: Iterable[int]) -> tuple[int, ...]:
-    """Return the part numbers of a layout that are not ``there``."""
-    held = set(there)
-    return tuple(n for n in range(1, layout.count + 1) if n not in held)

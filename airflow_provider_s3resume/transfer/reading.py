@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from airflow_provider_s3resume.exceptions import (
     ObjectNotFoundError,
     PreconditionFailedError,
+    S3ResumeError,
     SourceChangedError,
     TransientStoreError,
 )
 from airflow_provider_s3resume.plan.objects import ByteRange, object_uri
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from airflow_provider_s3resume.plan.objects import ObjectInfo, SourceIdentity
     from airflow_provider_s3resume.storage.base import ObjectStore, PartInfo, RangeReader
@@ -57,7 +58,7 @@ class ExactSource:
                 hasher.update(chunk)
             filled += len(chunk)
 
-    def chunks(self, byte_range: ByteRange, buffer: memoryview) -> Iterator[memoryview]:
+    def chunks(self, byte_range: ByteRange, buffer: memoryview) -> Generator[memoryview]:
         """Yield the range as it arrives, in pieces that lie in ``buffer``, one after another.
 
         A buffer shorter than the range is used over and over.
@@ -132,9 +133,13 @@ class ExactSource:
 
 
 class StreamBody:
-    """A range as a body that is sent while it is read, in ``buffer`` bytes of memory."""
+    """A range as a body that is sent while it is read, in ``buffer`` bytes of memory.
+
+    An SDK that sends the body may wrap what reading it raised; ``error`` is what it was.
+    """
 
     def __init__(self, chunks: Iterator[memoryview], *hashers: Hasher) -> None:
+        self.error: S3ResumeError | None = None
         self._chunks = chunks
         self._hashers = hashers
         self._left = memoryview(b"")
@@ -142,7 +147,11 @@ class StreamBody:
     def read(self, size: int = -1, /) -> bytes:
         """Return up to ``size`` bytes (one piece for a negative size); empty at the end."""
         if not self._left:
-            self._left = next(self._chunks, memoryview(b""))
+            try:
+                self._left = next(self._chunks, memoryview(b""))
+            except S3ResumeError as error:
+                self.error = error
+                raise
             for hasher in self._hashers:
                 hasher.update(self._left)
         taken = self._left if size < 0 else self._left[:size]
