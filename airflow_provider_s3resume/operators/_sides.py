@@ -7,8 +7,8 @@ from typing import Any
 
 from airflow.sdk import BaseOperator
 
+from airflow_provider_s3resume.hooks._values import optional
 from airflow_provider_s3resume.hooks.sides import Sides
-from airflow_provider_s3resume.operators._values import optional
 
 SIDES_FIELDS = (
     "source_conn_id",

@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_s3resume.exceptions import InvalidInputError
+from airflow_provider_s3resume.hooks._errors import hopeless_fails
+from airflow_provider_s3resume.hooks._values import optional, whole
 from airflow_provider_s3resume.hooks.sides import OpenSides, PlanReference, Sides
-from airflow_provider_s3resume.operators._errors import hopeless_fails
 from airflow_provider_s3resume.operators._running import Interruption, run_stoppable
 from airflow_provider_s3resume.operators._sides import SIDES_FIELDS, SidesOperator
-from airflow_provider_s3resume.operators._values import optional, whole
 from airflow_provider_s3resume.operators.plan import plan_id
 from airflow_provider_s3resume.plan.parts import check_part_size
 from airflow_provider_s3resume.plan.sides import parse_object

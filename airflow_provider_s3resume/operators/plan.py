@@ -8,13 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_s3resume.exceptions import ManifestError
+from airflow_provider_s3resume.hooks._errors import hopeless_fails
+from airflow_provider_s3resume.hooks._values import document, optional
+from airflow_provider_s3resume.hooks.planning import PlanArguments
 from airflow_provider_s3resume.hooks.sides import OpenSides, PlanReference
-from airflow_provider_s3resume.operators._errors import hopeless_fails
 from airflow_provider_s3resume.operators._running import Interruption, run_stoppable
 from airflow_provider_s3resume.operators._sides import SIDES_FIELDS, SidesOperator
-from airflow_provider_s3resume.operators._values import document, flag, optional, whole
-from airflow_provider_s3resume.plan.batches import BatchLimits
-from airflow_provider_s3resume.plan.diff import DEFAULT_RULE, DiffRule
 from airflow_provider_s3resume.plan.sides import check_unknown
 from airflow_provider_s3resume.transfer.stopping import StopSignal
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
 PLAN_KEY = "plan"
 """XCom key of the plan's reference."""
+_DEFAULTS = PlanArguments()
 PLAN_FIELDS = ("rule", "max_objects", "max_bytes", "max_batches", "plan_only")
 
 
@@ -46,11 +46,11 @@ class _PlanningOperator(SidesOperator):
     def __init__(
         self,
         *,
-        rule: str = DEFAULT_RULE.text,
-        max_objects: int | str = BatchLimits().max_objects,
-        max_bytes: int | str = BatchLimits().max_bytes,
-        max_batches: int | str = BatchLimits().max_batches,
-        plan_only: bool | str = False,
+        rule: str = _DEFAULTS.rule,
+        max_objects: int | str = _DEFAULTS.max_objects,
+        max_bytes: int | str = _DEFAULTS.max_bytes,
+        max_batches: int | str = _DEFAULTS.max_batches,
+        plan_only: bool | str = _DEFAULTS.plan_only,
         **kwargs: Any,  # noqa: ANN401 - BaseOperator's own
     ) -> None:
         super().__init__(**kwargs)
@@ -70,19 +70,8 @@ class _PlanningOperator(SidesOperator):
 
         :raises InvalidInputError: naming the parameter.
         """
-        from airflow_provider_s3resume.transfer.planning import PlanRequest  # noqa: PLC0415
-
-        return PlanRequest(
-            run_id=run_id,
-            source_prefix=opened.places.source.prefix,
-            target_prefix=opened.places.target.prefix,
-            rule=DiffRule.parse(self.rule),
-            batch_limits=BatchLimits(
-                max_objects=whole("max_objects", self.max_objects),
-                max_bytes=whole("max_bytes", self.max_bytes),
-                max_batches=whole("max_batches", self.max_batches),
-            ),
-            dry_run=flag("plan_only", self.plan_only),
+        return PlanArguments(**{name: getattr(self, name) for name in PLAN_FIELDS}).request(
+            run_id, opened.places
         )
 
 

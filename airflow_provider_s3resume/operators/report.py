@@ -10,9 +10,9 @@ from airflow.sdk import Asset, AssetAlias, BaseOperator
 
 from airflow_provider_s3resume.exceptions import InvalidInputError, ObjectsFailedError
 from airflow_provider_s3resume.hooks._airflow import Stats
+from airflow_provider_s3resume.hooks._errors import hopeless_fails
+from airflow_provider_s3resume.hooks._values import document, optional
 from airflow_provider_s3resume.hooks.sides import PlanReference
-from airflow_provider_s3resume.operators._errors import hopeless_fails
-from airflow_provider_s3resume.operators._values import document, optional
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

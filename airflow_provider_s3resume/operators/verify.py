@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from airflow_provider_s3resume.exceptions import VerificationError
+from airflow_provider_s3resume.hooks._errors import hopeless_fails
+from airflow_provider_s3resume.hooks._values import document
 from airflow_provider_s3resume.hooks.sides import OpenSides, PlanReference
-from airflow_provider_s3resume.operators._errors import hopeless_fails
 from airflow_provider_s3resume.operators._running import Interruption, run_stoppable
-from airflow_provider_s3resume.operators._values import document
 from airflow_provider_s3resume.transfer.stopping import StopSignal
 
 if TYPE_CHECKING:

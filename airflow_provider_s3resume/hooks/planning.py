@@ -1,0 +1,55 @@
+"""The arguments of a plan as a person gives them, before they are checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_provider_s3resume.hooks._values import flag, whole
+from airflow_provider_s3resume.plan.batches import BatchLimits
+from airflow_provider_s3resume.plan.diff import DEFAULT_RULE, DiffRule
+
+if TYPE_CHECKING:
+    from airflow_provider_s3resume.plan.sides import Places
+    from airflow_provider_s3resume.transfer.planning import PlanRequest
+
+_LIMITS = BatchLimits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanArguments:
+    """What to plan; numbers and flags may be the texts that templates leave.
+
+    :param rule: how two objects of one key are told apart: ``size``, ``etag`` and ``newer``,
+        joined by ``+``.
+    :param max_objects: objects in one batch.
+    :param max_bytes: bytes in one batch.
+    :param max_batches: batches of one run, each of them one mapped task.
+    :param plan_only: a dry run.
+    """
+
+    rule: str = DEFAULT_RULE.text
+    max_objects: int | str = _LIMITS.max_objects
+    max_bytes: int | str = _LIMITS.max_bytes
+    max_batches: int | str = _LIMITS.max_batches
+    plan_only: bool | str = False
+
+    def request(self, run_id: str, places: Places) -> PlanRequest:
+        """Return the checked request.
+
+        :raises InvalidInputError: naming the parameter.
+        """
+        from airflow_provider_s3resume.transfer.planning import PlanRequest  # noqa: PLC0415
+
+        return PlanRequest(
+            run_id=run_id,
+            source_prefix=places.source.prefix,
+            target_prefix=places.target.prefix,
+            rule=DiffRule.parse(self.rule),
+            batch_limits=BatchLimits(
+                max_objects=whole("max_objects", self.max_objects),
+                max_bytes=whole("max_bytes", self.max_bytes),
+                max_batches=whole("max_batches", self.max_batches),
+            ),
+            dry_run=flag("plan_only", self.plan_only),
+        )

@@ -1,0 +1,142 @@
+"""Typed parameters of a sync: the form of a manual run, checked by Airflow when it is triggered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from airflow.sdk import Param
+
+from airflow_provider_s3resume.plan.parts import DEFAULT_PART_SIZE, MIB
+
+URI_PATTERN = r"^s3://[A-Za-z0-9][A-Za-z0-9._\-]{1,253}[A-Za-z0-9](/.*)?$"
+RULES = ("size+etag", "size+etag+newer", "size+newer", "size")
+DEFAULT_MEMORY_BUDGET = 128 * MIB
+
+SIDES_FROM_PARAMS: Mapping[str, str] = {
+    "source_conn_id": "{{ params.source_conn_id }}",
+    "source_uri": "{{ params.source_uri }}",
+    "target_conn_id": "{{ params.target_conn_id }}",
+    "target_uri": "{{ params.target_uri }}",
+    "state_uri": "{{ params.state_uri or '' }}",
+}
+PLANNING_FROM_PARAMS: Mapping[str, str] = {
+    "rule": "{{ params.rule }}",
+    "plan_only": "{{ params.dry_run }}",
+}
+COPYING_FROM_PARAMS: Mapping[str, str] = {
+    "part_size": "{{ params.part_size_mib * 1048576 }}",
+    "memory_budget": "{{ params.memory_budget_mib * 1048576 }}",
+}
+
+
+def sides_params(
+    *,
+    source_conn_id: str,
+    source_uri: str,
+    target_conn_id: str,
+    target_uri: str,
+    state_uri: str | None = None,
+) -> dict[str, Param]:
+    """Return the parameters that name both sides and the state location, with these defaults."""
+    return {
+        "source_conn_id": _text(
+            source_conn_id,
+            "Source connection",
+            "Id of a connection of type `aws` or `s3resume`.",
+            "Source",
+        ),
+        "source_uri": _uri(
+            source_uri, "Source", "Bucket and prefix to read, such as `s3://bucket/prefix/`."
+        ),
+        "target_conn_id": _text(
+            target_conn_id,
+            "Target connection",
+            "Id of a connection of type `aws` or `s3resume`.",
+            "Target",
+        ),
+        "target_uri": _uri(
+            target_uri,
+            "Target",
+            "Bucket and prefix to write. What stands behind the source prefix in a key is put "
+            "behind this prefix. It must end with `/` (or be empty) just as the source does.",
+        ),
+        "state_uri": Param(
+            state_uri,
+            type=["null", "string"],
+            pattern=URI_PATTERN,
+            title="State location",
+            description_md="Where manifests, checkpoints and reports are kept. Empty: `.s3resume/` "
+            "in the target bucket. A bucket of its own is the better choice.",
+            section="Target",
+        ),
+    }
+
+
+def planning_params() -> dict[str, Param]:
+    """Return the parameters of what is copied."""
+    return {
+        "rule": Param(
+            RULES[0],
+            type="string",
+            enum=list(RULES),
+            title="Rule",
+            description_md="What tells two objects of one key apart. `etag`: digests, where they "
+            "can be compared, else the object is copied; `newer`: the source was written later.",
+            section="What to copy",
+        ),
+        "dry_run": Param(
+            False,
+            type="boolean",
+            title="Dry run",
+            description_md="Plan and report, copy nothing.",
+            section="What to copy",
+        ),
+    }
+
+
+def copying_params() -> dict[str, Param]:
+    """Return the parameters of how it is copied."""
+    return {
+        "part_size_mib": Param(
+            DEFAULT_PART_SIZE // MIB,
+            type="integer",
+            minimum=5,
+            maximum=5120,
+            title="Part size in MiB",
+            description_md="Of objects whose parts at the source are not reproduced.",
+            section="How to copy",
+        ),
+        "memory_budget_mib": Param(
+            DEFAULT_MEMORY_BUDGET // MIB,
+            type="integer",
+            minimum=16,
+            maximum=65536,
+            title="Memory in MiB",
+            description_md="Object data that one task holds at once.",
+            section="How to copy",
+        ),
+    }
+
+
+def _text(default: str, title: str, description: str, section: str) -> Param:
+    return Param(
+        default,
+        type="string",
+        minLength=1,
+        maxLength=200,
+        title=title,
+        description_md=description,
+        section=section,
+    )
+
+
+def _uri(default: str, section: str, description: str) -> Param:
+    return Param(
+        default,
+        type="string",
+        pattern=URI_PATTERN,
+        title=f"{section} URI",
+        description_md=description,
+        examples=["s3://bucket/", "s3://bucket/prefix/"],
+        section=section,
+    )

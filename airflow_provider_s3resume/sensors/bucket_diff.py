@@ -1,0 +1,139 @@
+"""``BucketDiffSensor``: wait until there is enough to copy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseSensorOperator, PokeReturnValue
+
+from airflow_provider_s3resume.exceptions import S3ResumeError
+from airflow_provider_s3resume.hooks._airflow import AirflowFailException
+from airflow_provider_s3resume.hooks._errors import hopeless_fails
+from airflow_provider_s3resume.hooks._values import optional
+from airflow_provider_s3resume.hooks.planning import PlanArguments
+from airflow_provider_s3resume.hooks.sides import Sides
+from airflow_provider_s3resume.transfer.stopping import StopSignal
+from airflow_provider_s3resume.triggers.bucket_diff import BucketDiffTrigger, DiffQuestion
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+_SIDES = (
+    "source_conn_id",
+    "source_uri",
+    "target_conn_id",
+    "target_uri",
+    "state_conn_id",
+    "state_uri",
+)
+_MINIMA = ("min_objects", "min_bytes", "min_age_s")
+
+
+class BucketDiffSensor(BaseSensorOperator):
+    """Wait until the source holds enough that the target does not; the result is the plan.
+
+    The result is what ``PlanSyncOperator`` puts into XCom as ``plan``: its ``plan`` argument takes
+    it over, so that what was listed here need not be listed again. Waits in the triggerer, or with
+    ``deferrable=False`` in a worker, asking the same question.
+
+    :param source_conn_id, source_uri, target_conn_id, target_uri, state_conn_id, state_uri: as
+        those of the operators.
+    :param rule: how two objects of one key are told apart; see ``PlanSyncOperator``.
+    :param min_objects: objects to copy, at least.
+    :param min_bytes: bytes to copy, at least.
+    :param min_age_s: seconds since the newest of them was written, at least.
+    :param poke_interval: seconds between two listings of both sides.
+    """
+
+    template_fields: Sequence[str] = (*_SIDES, "rule", *_MINIMA)
+
+    def __init__(
+        self,
+        *,
+        source_conn_id: str,
+        source_uri: str,
+        target_conn_id: str,
+        target_uri: str,
+        state_conn_id: str | None = None,
+        state_uri: str | None = None,
+        rule: str = PlanArguments().rule,
+        min_objects: int | str = 1,
+        min_bytes: int | str = 0,
+        min_age_s: int | str = 0,
+        deferrable: bool = True,
+        **kwargs: Any,  # noqa: ANN401 - BaseOperator's own
+    ) -> None:
+        super().__init__(**kwargs)
+        self.source_conn_id = source_conn_id
+        self.source_uri = source_uri
+        self.target_conn_id = target_conn_id
+        self.target_uri = target_uri
+        self.state_conn_id = state_conn_id
+        self.state_uri = state_uri
+        self.rule = rule
+        self.min_objects = min_objects
+        self.min_bytes = min_bytes
+        self.min_age_s = min_age_s
+        self.deferrable = deferrable
+
+    def execute(self, context: Context) -> Any:  # noqa: ANN401 - the base's
+        """Refuse what cannot be asked, then wait.
+
+        :raises AirflowFailException: if another attempt cannot help.
+        """
+        with hopeless_fails():
+            question = self.question(context)
+            question.check()
+        if self.deferrable:
+            self.defer(
+                trigger=BucketDiffTrigger(question.to_json_dict(), self.poke_interval),
+                method_name="execute_complete",
+                timeout=timedelta(seconds=self.timeout),
+            )
+        return super().execute(context)
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Ask once.
+
+        :raises AirflowFailException: if another attempt cannot help.
+        """
+        with hopeless_fails():
+            found = self.question(context).ask(StopSignal())
+        return PokeReturnValue(
+            is_done=found is not None, xcom_value=found.to_json_dict() if found else None
+        )
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
+        """Return the plan that the trigger found.
+
+        :raises AirflowFailException: if another attempt cannot help.
+        :raises S3ResumeError: if the sides could not be compared this time.
+        """
+        if event["status"] != "found":
+            if event["retryable"]:
+                raise S3ResumeError(event["message"])
+            raise AirflowFailException(event["message"])
+        plan: dict[str, Any] = event["plan"]
+        self.log.info("%d objects, %d bytes to copy", plan["objects"], plan["bytes"])
+        return plan
+
+    def question(self, context: Context) -> DiffQuestion:
+        """Return what to ask, with this attempt's name for the plan."""
+        ti = context["ti"]
+        return DiffQuestion(
+            sides=Sides(
+                source_conn_id=optional(self.source_conn_id),
+                source_uri=self.source_uri,
+                target_conn_id=optional(self.target_conn_id),
+                target_uri=self.target_uri,
+                state_conn_id=optional(self.state_conn_id),
+                state_uri=optional(self.state_uri),
+            ),
+            run_id=f"{ti.dag_id}/{ti.run_id}/{ti.task_id}.{ti.try_number}",
+            plan=PlanArguments(rule=self.rule),
+            min_objects=self.min_objects,
+            min_bytes=self.min_bytes,
+            min_age_s=self.min_age_s,
+        )

@@ -1,0 +1,72 @@
+"""Keep a target bucket in step with a source bucket, every night."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+
+from airflow.sdk import DAG
+
+from airflow_provider_s3resume.operators.params import (
+    COPYING_FROM_PARAMS,
+    PLANNING_FROM_PARAMS,
+    SIDES_FROM_PARAMS,
+    copying_params,
+    planning_params,
+    sides_params,
+)
+from airflow_provider_s3resume.operators.sync import sync_task_group
+
+POOL = "s3resume_transfer"
+
+with DAG(
+    dag_id="s3_to_s3_nightly_sync",
+    description="List two buckets, copy what differs, verify it, report it.",
+    doc_md=f"""
+### What it does
+
+`list` checks both sides, `diff` makes the plan, `transfer` copies its batches, one mapped task for
+each, `verify` compares what landed with the source, `report` adds up the run and fails it if one
+object failed. Objects that lie at the target only are left alone.
+
+Whatever ends a task, the next attempt goes on at the part where it stopped.
+
+### Before the first run
+
+* Make two connections of type `aws` or `s3resume`. Their ids, and both URIs, are parameters; their
+  defaults come from `S3RESUME_SOURCE_CONN_ID`, `S3RESUME_SOURCE_URI`, `S3RESUME_TARGET_CONN_ID`,
+  `S3RESUME_TARGET_URI` and `S3RESUME_STATE_URI` in the environment.
+* Make the pool of the transfer tasks: `airflow pools set {POOL} 4 "S3 transfers"`.
+
+### A manual run
+
+asks for all parameters. With *Dry run* it plans and reports, and copies nothing.
+""",
+    schedule="0 2 * * *",
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    # Tasks of a pool that does not exist would wait for ever; this ends even them.
+    dagrun_timeout=timedelta(hours=20),
+    params={
+        **sides_params(
+            source_conn_id=os.environ.get("S3RESUME_SOURCE_CONN_ID", "s3_source"),
+            source_uri=os.environ.get("S3RESUME_SOURCE_URI", "s3://demo-source/"),
+            target_conn_id=os.environ.get("S3RESUME_TARGET_CONN_ID", "s3_target"),
+            target_uri=os.environ.get("S3RESUME_TARGET_URI", "s3://demo-target/"),
+            state_uri=os.environ.get("S3RESUME_STATE_URI"),
+        ),
+        **planning_params(),
+        **copying_params(),
+    },
+    tags=["s3resume"],
+) as dag:
+    sync_task_group(
+        **SIDES_FROM_PARAMS,
+        planning=PLANNING_FROM_PARAMS,
+        copying={**COPYING_FROM_PARAMS, "execution_timeout": timedelta(hours=6)},
+        asset_uri="{{ params.target_uri }}",
+        pool=POOL,
+        refuse_unknown_params=True,
+        prefix_group_id=False,
+    )
