@@ -27,7 +27,7 @@ env:
 	@python="$$(sh tests/support/find-python)" && "$$python" tests/support/bootstrap.py env
 
 demo: env
-	@$(IN_VENV) -m tests.support.demo start
+	@$(IN_VENV) -m tests.support.demo run
 
 demo-stop: env
 	@$(IN_VENV) -m tests.support.demo stop

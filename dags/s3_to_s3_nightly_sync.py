@@ -18,6 +18,8 @@ from airflow_provider_s3resume.operators.params import (
 from airflow_provider_s3resume.operators.sync import sync_task_group
 
 POOL = "s3resume_transfer"
+SCHEDULE = os.environ.get("S3RESUME_SCHEDULE", "0 2 * * *")
+"""Cron expression; ``none`` leaves the DAG to manual runs and to other DAGs."""
 
 with DAG(
     dag_id="s3_to_s3_nightly_sync",
@@ -36,13 +38,14 @@ Whatever ends a task, the next attempt goes on at the part where it stopped.
 * Make two connections of type `aws` or `s3resume`. Their ids, and both URIs, are parameters; their
   defaults come from `S3RESUME_SOURCE_CONN_ID`, `S3RESUME_SOURCE_URI`, `S3RESUME_TARGET_CONN_ID`,
   `S3RESUME_TARGET_URI` and `S3RESUME_STATE_URI` in the environment.
+* `S3RESUME_SCHEDULE` in the environment is the schedule (`0 2 * * *`; `none` for no schedule).
 * Make the pool of the transfer tasks: `airflow pools set {POOL} 4 "S3 transfers"`.
 
 ### A manual run
 
 asks for all parameters. With *Dry run* it plans and reports, and copies nothing.
 """,
-    schedule="0 2 * * *",
+    schedule=None if SCHEDULE == "none" else SCHEDULE,
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,

@@ -1,156 +1,195 @@
-"""The demo: two S3 servers with some data, and an Airflow with the example DAGs.
+"""The demo: sync one S3 server to another through a real Airflow, and check the result.
 
-``start`` leaves them running behind one keeper process, whose id is in ``.state/demo``; ``stop``
-ends that one. Started again, it goes on with the same data.
+``run`` starts two servers and an Airflow, runs the nightly sync, prints its report, compares both
+buckets with rclone, and ends what it started; with ``KEEP=1`` everything stays up until Ctrl-C or
+``stop``. The state stays in ``.state/demo``: run again, it copies nothing.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import random
+import secrets
 import signal
-import subprocess
 import sys
 import threading
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import FrameType
+from typing import Any
 
-from boto3.s3.transfer import TransferConfig
-
-from tests.support.airflow_home import START_DEADLINE_S, USERNAME, AirflowHome
+from tests.support.airflow_home import USERNAME
 from tests.support.ports import PortInUseError
 from tests.support.processes import NotReadyError, wait_until
-from tests.support.seaweed import SeaweedServer
+from tests.support.stage import (
+    NIGHTLY,
+    SOURCE_BUCKET,
+    SOURCE_CONN,
+    TARGET_BUCKET,
+    TARGET_CONN,
+    NightlyRun,
+    Ports,
+    Stage,
+)
 from tests.support.watchdog import session_of
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3.client import S3Client
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 STATE = ROOT / ".state" / "demo"
-READY = STATE / "ready.json"
 PID = STATE / "pid"
-LOG = STATE / "demo.log"
-PORT_VARIABLE = "DEMO_PORT"
-DEFAULT_PORT = 8080
-SOURCE_BUCKET, TARGET_BUCKET = "demo-source", "demo-target"
-PART_SIZE = 5 * 1024 * 1024
-PARTS = 6
-# SeaweedFS lists "a/b" before "a b", and takes "a//b" for "a/b".
-SEAWEED = {"list_order": "unordered", "key_folding": True}
-STOP_DEADLINE_S = START_DEADLINE_S
+PORTS = {"DEMO_PORT": 8080, "DEMO_SOURCE_PORT": 10300, "DEMO_TARGET_PORT": 10400}
+STOP_DEADLINE_S = 90.0
 
 
-def fill(client: S3Client) -> None:
-    """Put some small objects and one of several parts into the source bucket, once."""
-    if SOURCE_BUCKET in {found.get("Name") for found in client.list_buckets()["Buckets"]}:
-        return
-    chance = random.Random(2026)
-    client.create_bucket(Bucket=SOURCE_BUCKET)
-    for number in range(200):
-        key = f"readings/2026-{number % 12 + 1:02d}/{number:04d}.csv"
-        client.put_object(Bucket=SOURCE_BUCKET, Key=key, Body=chance.randbytes(8_000))
-    large = io.BytesIO(chance.randbytes(PART_SIZE * PARTS))
-    in_parts = TransferConfig(multipart_threshold=PART_SIZE, multipart_chunksize=PART_SIZE)
-    client.upload_fileobj(large, SOURCE_BUCKET, "archive/large.bin", Config=in_parts)
+class _AskedToStopError(BaseException):
+    """SIGTERM or Ctrl-C came."""
 
 
-def serve() -> None:
-    """Keep everything running until SIGTERM or SIGINT."""
-    asked_to_stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: asked_to_stop.set())
-    with ExitStack() as stack:
-        source, target = (
-            stack.enter_context(SeaweedServer(STATE / name, f"demo-{name}", f"{name}-secret"))
-            for name in ("source", "target")
+def say(line: str = "") -> None:
+    """Tell the person at the terminal."""
+    print(line, flush=True)
+
+
+def port_of(variable: str) -> int:
+    """Return a port as the environment sets it, else the default."""
+    text = os.environ.get(variable, "")
+    if not text:
+        return PORTS[variable]
+    if not text.isdigit() or not 1024 <= int(text) <= 55_000:
+        sys.exit(f"error: {variable}: found {text!r}, accepted is a number from 1024 to 55000")
+    return int(text)
+
+
+def server_keys() -> dict[str, str]:
+    """Return the servers' secrets, made with the first start and kept in the clone."""
+    file = STATE / "server-keys.json"
+    if not file.exists():
+        file.touch(mode=0o600)
+        file.write_text(
+            json.dumps({name: secrets.token_urlsafe(24) for name in ("source", "target")})
         )
-        fill(source.client())
-        if TARGET_BUCKET not in {b.get("Name") for b in target.client().list_buckets()["Buckets"]}:
-            target.client().create_bucket(Bucket=TARGET_BUCKET)
-        env = {
-            "AIRFLOW_CONN_S3_SOURCE": source.endpoint.s3resume_connection(**SEAWEED),
-            "AIRFLOW_CONN_S3_TARGET": target.endpoint.s3resume_connection(**SEAWEED),
-        }
-        port = int(os.environ.get(PORT_VARIABLE, DEFAULT_PORT))
-        home = AirflowHome(STATE / "airflow", ROOT / "dags", env, port=port, all_admins=False)
-        stack.enter_context(home)
-        facts = {
-            "Airflow": home.url,
-            "User": f"{USERNAME}, password {home.password}",
-            "Source": f"{source.endpoint_url}, bucket {SOURCE_BUCKET}, connection s3_source",
-            "Target": f"{target.endpoint_url}, bucket {TARGET_BUCKET}, connection s3_target",
-        }
-        READY.write_text(json.dumps(facts))
-        asked_to_stop.wait()
-    READY.unlink()
+    keys: dict[str, str] = json.loads(file.read_text())
+    return keys
+
+
+def print_places(stage: Stage) -> None:
+    """Say where everything is, and how to get in."""
+    home = stage.airflow
+    say(f"Airflow:  {home.url}  (DAG {NIGHTLY})")
+    say(f"Login:    {USERNAME} / {home.password}")
+    say(f"Source:   {stage.source.endpoint_url}, bucket {SOURCE_BUCKET}, connection {SOURCE_CONN}")
+    say(f"Target:   {stage.target.endpoint_url}, bucket {TARGET_BUCKET}, connection {TARGET_CONN}")
+
+
+def print_report(run: NightlyRun) -> None:
+    """Print the run report in short."""
+    report = run.report
+    say(f"Run {run.run_id}: {run.state}")
+    for name in ("planned", "copied", "already_there", "gone", "failed", "verified"):
+        say(f"  {name:15} {report[name]}")
+    for name in ("sent_parts", "kept_parts", "reread_parts", "bytes", "seconds"):
+        value = report[name]
+        say(f"  {name:15} {value:.1f}" if isinstance(value, float) else f"  {name:15} {value}")
+    for name in ("reasons", "skipped", "refused", "verified_by", "notes"):
+        say(f"  {name:15} {json.dumps(report[name], sort_keys=True)}")
+    for failure in report["failures"][:10]:
+        say(f"  failed: {failure['key']}: {failure['error']}")
+    say(f"  report          {report['report_key']}")
+
+
+def last_line(report: dict[str, Any]) -> str:
+    """Return the line that sums up the run, from its report alone."""
+    names = ("planned", "copied", "kept_parts", "failed", "verified", "bytes")
+    return "demo: " + " ".join(f"{name}={report[name]}" for name in names)
+
+
+def play(stage: Stage, *, keep: bool) -> bool:
+    """Run the sync, print, compare; returns whether all went well."""
+    print_places(stage)
+    say("Running the nightly sync through the scheduler …")
+    run = stage.nightly()
+    print_report(run)
+    check = stage.rclone_check()
+    verdict = "no difference" if check.returncode == 0 else "DIFFERENCES"
+    say(f"rclone check --download: {verdict}")
+    if check.returncode != 0:
+        say(check.stderr)
+    good = run.state == "success" and check.returncode == 0
+    if not keep:
+        return good
+    print_places(stage)
+    say("Everything stays up until Ctrl-C or `make demo-stop`.")
+    say(last_line(run.report))
+    threading.Event().wait()
+    return good
+
+
+def run() -> None:
+    """Run the demo and end what it started."""
+    if running_pid() is not None:
+        sys.exit("error: the demo is running already; `make demo-stop` ends it")
+    STATE.mkdir(parents=True, exist_ok=True)
+    PID.write_text(str(os.getpid()))
+    keep = os.environ.get("KEEP", "") not in {"", "0"}
+    names = ("DEMO_SOURCE_PORT", "DEMO_TARGET_PORT", "DEMO_PORT")
+    source, target, airflow = (port_of(name) for name in names)
+    ports = Ports(source=source, target=target, airflow=airflow)
+    say("Starting two S3 servers and an Airflow …")
+    try:
+        with Stage(STATE, ports=ports, all_admins=False, keys=server_keys()) as stage:
+            good = play(stage, keep=keep)
+            line = last_line(stage.last.report) if stage.last else ""
+    except _AskedToStopError:
+        say("The demo has stopped.")
+        return
+    finally:
+        PID.unlink(missing_ok=True)
+    say(line)
+    if not good:
+        sys.exit("error: the sync failed, or the buckets differ; see above")
 
 
 def running_pid() -> int | None:
-    """Return the keeper's process id while it runs."""
+    """Return the process id of a demo that runs."""
     try:
         pid = int(PID.read_text())
     except (OSError, ValueError):
         return None
-    return pid if session_of(pid) == pid else None
-
-
-def start() -> None:
-    """Start the keeper unless it runs, wait until it is ready, and say where things are."""
-    (ROOT / "dags").mkdir(exist_ok=True)
-    if running_pid() is None:
-        STATE.mkdir(parents=True, exist_ok=True)
-        READY.unlink(missing_ok=True)
-        print("Starting two S3 servers and an Airflow; this takes about half a minute.", flush=True)
-        with LOG.open("w") as log:
-            keeper = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.demo", "serve"],
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        PID.write_text(str(keeper.pid))
-        wait_until(
-            lambda: READY.exists() or keeper.poll() is not None,
-            deadline_s=START_DEADLINE_S,
-            what="the demo is ready",
-        )
-        if keeper.poll() is not None:
-            sys.exit(f"error: the demo did not start:\n{LOG.read_text()}")
-    for name, value in json.loads(READY.read_text()).items():
-        print(f"{name + ':':9} {value}")
-    print("make demo-stop ends it; its files are in .state/demo")
+    if pid == os.getpid() or session_of(pid) is None:
+        return None
+    command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    return pid if b"tests.support.demo" in command else None
 
 
 def stop() -> None:
-    """End the keeper, which ends everything else."""
+    """Ask a running demo to end, and wait until it has."""
     pid = running_pid()
     if pid is None:
-        print("The demo is not running.")
+        say("The demo is not running.")
         return
     os.kill(pid, signal.SIGTERM)
-    wait_until(
-        lambda: running_pid() is None, deadline_s=STOP_DEADLINE_S, what="the demo has stopped"
-    )
-    PID.unlink(missing_ok=True)
-    print("The demo has stopped.")
+    wait_until(lambda: running_pid() is None, deadline_s=STOP_DEADLINE_S, what="the demo has ended")
+    say("The demo has stopped.")
+
+
+def _ask_to_stop(_number: int, _frame: FrameType | None) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # Once is enough: what follows is the tidying up.
+    raise _AskedToStopError
 
 
 def main() -> None:
     """Run the command named on the command line."""
-    commands = {"start": start, "stop": stop, "serve": serve}
+    commands = {"run": run, "stop": stop}
     if len(sys.argv) != 2 or sys.argv[1] not in commands:
         sys.exit(f"usage: python -m tests.support.demo {' | '.join(commands)}")
+    if sys.argv[1] == "run":
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _ask_to_stop)
     try:
         commands[sys.argv[1]]()
-    except (NotReadyError, PortInUseError, TimeoutError) as error:
-        hint = f"; {PORT_VARIABLE}=… sets Airflow's" if isinstance(error, PortInUseError) else ""
-        sys.exit(f"error: {error}{hint}")
+    except PortInUseError as error:
+        sys.exit(f"error: {error}; {', '.join(PORTS)} set other ones")
+    except (NotReadyError, TimeoutError, LookupError) as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

@@ -92,21 +92,23 @@ class Stage:
             for started in [pool.submit(server.start) for server in (self.source, self.target)]:
                 stack.callback(started.result().stop)
             filled = pool.submit(self._prepare_buckets)
-            self.airflow = self._airflow(self.source.endpoint, self.endpoint_for_airflow())
+            self.airflow = self._airflow(*self.endpoints_for_airflow())
             stack.enter_context(self.airflow)
             filled.result()
             self._make_pool()
             self._stack = stack.pop_all()
         return self
 
-    def endpoint_for_airflow(self) -> S3Endpoint:
-        """Return where Airflow finds the target; a subclass may put a proxy in between."""
-        return self.target.endpoint
+    def endpoints_for_airflow(self) -> tuple[S3Endpoint, S3Endpoint]:
+        """Return where Airflow finds source and target; a subclass may put proxies in between."""
+        return self.source.endpoint, self.target.endpoint
 
     def _airflow(self, source: S3Endpoint, target: S3Endpoint) -> AirflowHome:
         env = {
             f"AIRFLOW_CONN_{SOURCE_CONN.upper()}": source.airflow_connection(s3resume=SEAWEED),
             f"AIRFLOW_CONN_{TARGET_CONN.upper()}": target.airflow_connection(s3resume=SEAWEED),
+            # Unpausing a scheduled DAG starts the run of the last interval, beside the one wanted.
+            "S3RESUME_SCHEDULE": "none",
             "S3RESUME_SOURCE_CONN_ID": SOURCE_CONN,
             "S3RESUME_TARGET_CONN_ID": TARGET_CONN,
             "S3RESUME_SOURCE_URI": f"s3://{SOURCE_BUCKET}/",
