@@ -25,6 +25,9 @@ from botocore.exceptions import (
     TokenRetrievalError,
     UnauthorizedSSOTokenError,
 )
+from botocore.exceptions import (
+    ConnectionError as EndpointError,
+)
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError as Urllib3Error
 
@@ -191,6 +194,7 @@ def _kind_of_fault(error: BaseException) -> type[StoreError]:
     ):
         return AccessDeniedError
     transient = (
+        EndpointError,
         HTTPClientError,
         IncompleteReadError,
         FlexibleChecksumError,
