@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from airflow_provider_s3resume.storage.base import ObjectStore
     from airflow_provider_s3resume.transfer.checkpoints import CheckpointRecords
 
+UNKNOWN_UPLOADS = "*"
+"""Among the uploads before an intent: they could not be listed, so any may have been there."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnUpload:
@@ -35,8 +38,10 @@ def own_uploads(target: ObjectStore, target_key: str, checkpoint: Checkpoint) ->
     """
     found: list[OwnUpload] = []
     named = {checkpoint.upload_id, *checkpoint.superseded}
-    intent = checkpoint.upload_id is None
+    intent = checkpoint.upload_id is None and UNKNOWN_UPLOADS not in checkpoint.uploads_before
     for upload in target.list_uploads(target_key):
+        if upload.key != target_key:
+            continue
         known = upload.upload_id in named
         fresh = intent and upload.upload_id not in checkpoint.uploads_before
         if known:

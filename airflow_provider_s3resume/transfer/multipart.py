@@ -7,6 +7,7 @@ are. The old target stays until the proof of the new one is in hand.
 from __future__ import annotations
 
 import logging
+import random
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ from airflow_provider_s3resume.plan.resume import (
 )
 from airflow_provider_s3resume.transfer.attributes import condition_of, upload_of
 from airflow_provider_s3resume.transfer.checkpoints import Stored
-from airflow_provider_s3resume.transfer.cleanup import own_uploads
+from airflow_provider_s3resume.transfer.cleanup import UNKNOWN_UPLOADS, own_uploads
 from airflow_provider_s3resume.transfer.context import CopyContext, Landed
 from airflow_provider_s3resume.transfer.layouts import layout_of_copy
 from airflow_provider_s3resume.transfer.outcomes import Proof, Status
@@ -55,13 +56,13 @@ if TYPE_CHECKING:
 
     from airflow_provider_s3resume.plan.manifest import CopyEntry
     from airflow_provider_s3resume.plan.objects import ObjectInfo
-    from airflow_provider_s3resume.storage.base import Condition, NewUpload
+    from airflow_provider_s3resume.storage.base import Condition, NewUpload, Written
     from airflow_provider_s3resume.transfer.reading import ExactSource
     from airflow_provider_s3resume.transfer.stopping import StopSignal
 
 log = logging.getLogger(__name__)
 
-_ROUNDS = 3
+_ROUNDS = 5
 _COMPLETE_TRIES = 4
 _FIRST_WAIT_S = 0.2
 
@@ -89,22 +90,25 @@ def copy_multipart(
     :raises SourceChangedError: if the source is another object by now.
     :raises TargetChangedError: if the target is not what the plan saw.
     :raises VerificationError: if the parts do not make the source; the upload was aborted.
+    :raises TransientStoreError: if other workers keep taking the upload away.
     """
     copy = _MultipartCopy(context, entry, source, info)
-    for left in reversed(range(_ROUNDS)):
+    for done in range(_ROUNDS):
         try:
             return copy.attempt()
         except (UploadNotFoundError, PreconditionFailedError, _StartOverError) as error:
             # Another worker completed, aborted or took over the upload, or its parts are not ours.
             context.stop.check()
+            copy.give_up(error)
             landed = copy.landed_elsewhere()
             if landed is not None:
                 return landed
-            if left == 0:
-                raise
             log.warning("%s: starting over: %s", copy.uri, error)
-    msg = "unreachable"
-    raise AssertionError(msg)
+            # Two workers that keep in step would take the upload from each other for ever.
+            context.stop.wait(random.uniform(0, _FIRST_WAIT_S) * 2**done)
+            last = error
+    detail = f"started over {_ROUNDS} times, the last time because: {last}"
+    raise TransientStoreError("CompleteMultipartUpload", copy.uri, detail) from last
 
 
 class _MultipartCopy:
@@ -120,20 +124,28 @@ class _MultipartCopy:
         self._source_uri = context.source_uri(entry.key)
         self._target_uri = context.target_uri(entry.target_key)
         self._last_expected: Expected | None = None
-        self._rounds = 0
+        self._upload_id: str | None = None
+        self._reason: str | None = None
+        self._made: tuple[NewUpload, list[str]] | None = None
+        self._moved: list[int] = []
         self.uri = object_uri(context.target.bucket, entry.target_key)
 
     def attempt(self) -> Landed:
         """Prepare or resume an upload, move what is missing, prove, complete."""
-        self._rounds += 1
         prepared = self._prepare()
         if isinstance(prepared, Landed):
             return prepared
-        upload, notes = self._upload()
-        notes += prepared.notes
         with self._context.stop.child() as stop:
-            sent, reread = self._move(prepared, stop)
-        return self._finish(prepared, upload, notes, sent, reread)
+            reread = self._move(prepared, stop)
+        return self._finish(prepared, reread)
+
+    def give_up(self, error: S3ResumeError) -> None:
+        """Leave no upload behind that no record names, and remember why."""
+        if isinstance(error, _StartOverError):
+            self._reason = str(error)
+        if self._upload_id is not None:
+            self._context.target.abort_upload(self._key, self._upload_id)
+            self._upload_id = None
 
     def landed_elsewhere(self) -> Landed | None:
         """Return the target object if it is provably what this copy would have made."""
@@ -153,6 +165,8 @@ class _MultipartCopy:
             status=Status.ALREADY_THERE,
             target_etag=normal_etag(found.etag),
             proof=Proof.ETAG if same else Proof.PARTS,
+            sent_parts=len(self._moved),
+            bytes_moved=sum(self._moved),
             checkpointed=True,
         )
 
@@ -187,6 +201,7 @@ class _MultipartCopy:
 
     def _continue(self, stored: Stored, decision: Continue) -> _Prepared:
         count = stored.checkpoint.layout.count
+        self._upload_id = decision.upload_id
         log.info(
             "%s: resuming upload: kept %d of %d parts, %d to be read again, %d to be sent",
             self.uri,
@@ -203,7 +218,9 @@ class _MultipartCopy:
         )
 
     def _start_over(self, stored: Stored, decision: StartOver) -> _Prepared:
-        log.warning("%s: starting over: %s", self.uri, decision.reason)
+        # That the upload is gone is no news if it was given up for another reason.
+        reason = self._reason or decision.reason
+        log.warning("%s: starting over: %s", self.uri, reason)
         checkpoint = stored.checkpoint
         given_up = checkpoint.superseded
         if checkpoint.upload_id is not None:
@@ -213,7 +230,7 @@ class _MultipartCopy:
         for upload_id in given_up:
             self._context.target.abort_upload(self._key, upload_id)
         prepared = self._begin(stored, superseded=given_up, damaged=False)
-        return replace(prepared, notes=(*prepared.notes, f"started over: {decision.reason}"))
+        return replace(prepared, notes=(*prepared.notes, f"started over: {reason}"))
 
     def _of_intent(self, checkpoint: Checkpoint) -> tuple[str, ...]:
         """Return uploads that the intent explains: killed between Create and its record."""
@@ -243,6 +260,7 @@ class _MultipartCopy:
         stored = self._context.records.save(intent, previous, force=damaged)
         upload, _ = self._upload()
         upload_id = self._context.target.create_upload(self._key, upload)
+        self._upload_id = upload_id
         stored = self._context.records.save(replace(intent, upload_id=upload_id), stored)
         missing = tuple(range(1, layout.count + 1))
         log.info("%s: new upload of %d parts of %d bytes", self.uri, layout.count, layout.part_size)
@@ -253,15 +271,22 @@ class _MultipartCopy:
         try:
             return tuple(u.upload_id for u in self._context.target.list_uploads(self._key))
         except (ListingError, UnsupportedError):
-            return ()
+            return (UNKNOWN_UPLOADS,)
 
     def _listed(self, upload_id: str | None) -> list[ListedPart] | None:
         if upload_id is None:
             return None
         try:
-            return self._context.target.list_parts(self._key, upload_id)
+            return self._parts_of(upload_id)
         except UploadNotFoundError:
             return None
+
+    def _parts_of(self, upload_id: str) -> list[ListedPart]:
+        """List an upload's parts; the same part listed twice, to the last digit, is one.
+
+        SeaweedFS lists a part as often as it was sent, so also when only an answer was lost.
+        """
+        return list(dict.fromkeys(self._context.target.list_parts(self._key, upload_id)))
 
     def _completed_before(self, checkpoint: Checkpoint) -> Landed | None:
         """Look whether the vanished upload was completed, and its end not recorded."""
@@ -273,88 +298,69 @@ class _MultipartCopy:
         landed = self.landed_elsewhere()
         if landed is None:
             return None
-        return replace(landed, kept_parts=len(checkpoint.parts), status=Status.COPIED)
+        kept = len(checkpoint.parts)
+        self._context.progress.add(parts_kept=kept)
+        return replace(landed, kept_parts=kept, status=Status.COPIED)
 
     def _upload(self) -> tuple[NewUpload, list[str]]:
-        full = self._context.target.capabilities.full_object_checksum
-        return upload_of(
-            self._context,
-            self._entry,
-            self._info,
-            None if self._algorithm is ChecksumAlgorithm.MD5 else self._algorithm,
-            full_object=full and self._algorithm in COMBINABLE,
-        )
+        if self._made is None:
+            full = self._context.target.capabilities.full_object_checksum
+            self._made = upload_of(
+                self._context,
+                self._entry,
+                self._info,
+                None if self._algorithm is ChecksumAlgorithm.MD5 else self._algorithm,
+                full_object=full and self._algorithm in COMBINABLE,
+            )
+        return self._made
 
     def _algorithm_name(self) -> str:
         return self._algorithm.value if self._algorithm else "none"
 
     # --- the parts --------------------------------------------------------------------------
 
-    def _move(self, prepared: _Prepared, stop: StopSignal) -> tuple[int, int]:
-        """Send and prove what is missing; returns how many parts were sent and read again."""
+    def _move(self, prepared: _Prepared, stop: StopSignal) -> int:
+        """Send and prove what is missing; returns how many parts were only read again."""
+        record = prepared.record
         mover = PartMover(
-            self._context, self._source, self._key, prepared.record, self._algorithm, stop
+            self._context, self._source, self._key, record, self._algorithm, stop, self._moved
         )
         self._context.progress.add(parts_kept=len(prepared.kept))
-        try:
+        with record.flushing():
             try:
                 unproven = mover.reread_all(prepared.unrecorded)
             except VerificationError as error:
                 raise _StartOverError(str(error)) from error
             again = tuple(part.part_number for part in unproven)
             mover.send_all(prepared.missing + again)
-            self._join_other_worker(mover, prepared.record)
-        finally:
-            prepared.record.flush()
-        return len(prepared.missing) + len(again), len(prepared.unrecorded) - len(again)
-
-    def _join_other_worker(self, mover: PartMover, record: UploadRecord) -> None:
-        """Prove parts that another worker on the same upload sent and recorded, or did not."""
-        checkpoint = record.checkpoint
-        listed = self._context.target.list_parts(self._key, checkpoint.upload_id or "")
-        count = checkpoint.layout.count
-        foreign = [
-            part
-            for part in listed
-            if part.part_number not in record.parts()
-            and part.part_number <= count
-            and part.size == checkpoint.layout.length_of(part.part_number)
-        ]
-        if foreign:
-            mover.reread_all(foreign)
+        return len(prepared.unrecorded) - len(again)
 
     # --- after the parts --------------------------------------------------------------------
 
-    def _finish(
-        self,
-        prepared: _Prepared,
-        upload: NewUpload,
-        notes: Sequence[str],
-        sent: int,
-        reread: int,
-    ) -> Landed:
+    def _finish(self, prepared: _Prepared, reread: int) -> Landed:
+        upload, notes = self._upload()
         checkpoint = prepared.record.checkpoint
         parts = self._covering(prepared.record)
         expected = expected_of(self._info.size, parts, self._algorithm)
         self._last_expected = expected
         proof = self._proven(checkpoint, expected)
         condition = self._condition()
-        self._complete(checkpoint, parts, expected, condition, upload)
+        written = self._complete(checkpoint, parts, expected, condition, upload)
         found = look(self._context.target, self._key)
-        check_landed(self.uri, found, expected, found.etag if found else None)
+        check_landed(self.uri, found, expected, written.etag if written else None)
         lost = attribute_notes(self._asked(upload), found, upload.options) if found else []
         return Landed(
             status=Status.COPIED,
             target_etag=normal_etag(found.etag) if found else None,
             proof=proof,
-            sent_parts=sent,
+            sent_parts=len(self._moved),
             kept_parts=len(prepared.kept) + reread,
             reread_parts=reread,
-            bytes_moved=sum(checkpoint.layout.length_of(n) for n in prepared.missing),
+            bytes_moved=sum(self._moved),
             unprotected=condition is None,
             checkpointed=True,
             superseded=checkpoint.superseded,
-            notes=(*notes, *lost),
+            notes=(*notes, *prepared.notes, *lost),
         )
 
     def _asked(self, upload: NewUpload) -> ObjectInfo:
@@ -367,24 +373,20 @@ class _MultipartCopy:
     def _covering(self, record: UploadRecord) -> list[PartRecord]:
         """Return the parts that ListParts gives, if they are ours and cover the object."""
         checkpoint = record.checkpoint
-        listed = self._context.target.list_parts(self._key, checkpoint.upload_id or "")
+        listed = self._parts_of(checkpoint.upload_id or "")
         mine = record.parts()
         seen: dict[int, PartRecord] = {}
         for part in listed:
             known = mine.get(part.part_number)
             if part.part_number in seen:
-                raise self._unusable(checkpoint, f"part {part.part_number} is listed twice")
+                raise _StartOverError(f"part {part.part_number} is listed twice")
             if known is None or known.size != part.size or not same_part(known, part.etag):
-                raise self._unusable(checkpoint, f"part {part.part_number} is not ours")
+                raise _StartOverError(f"part {part.part_number} is not ours")
             seen[part.part_number] = known
         absent = [n for n in range(1, checkpoint.layout.count + 1) if n not in seen]
         if absent:
-            raise self._unusable(checkpoint, f"part {absent[0]} is not listed by the target")
+            raise _StartOverError(f"part {absent[0]} is not listed by the target")
         return [seen[number] for number in sorted(seen)]
-
-    def _unusable(self, checkpoint: Checkpoint, reason: str) -> _StartOverError:
-        self._context.target.abort_upload(self._key, checkpoint.upload_id or "")
-        return _StartOverError(reason)
 
     def _proven(self, checkpoint: Checkpoint, expected: Expected) -> Proof:
         try:
@@ -401,12 +403,15 @@ class _MultipartCopy:
         expected: Expected,
         condition: Condition | None,
         upload: NewUpload,
-    ) -> None:
-        """Complete, and where the answer is lost or unclear, look instead of guessing (c16)."""
+    ) -> Written | None:
+        """Complete, and where the answer is lost or unclear, look instead of guessing (c16).
+
+        :returns: the answer, ``None`` if it was lost and the object is there.
+        """
         for attempt in range(_COMPLETE_TRIES):
             self._context.stop.check()
             try:
-                self._context.target.complete_upload(
+                return self._context.target.complete_upload(
                     self._key,
                     checkpoint.upload_id or "",
                     parts,
@@ -414,18 +419,23 @@ class _MultipartCopy:
                     checksum=expected.checksum if upload.full_object else None,
                     condition=condition,
                 )
-            except (PreconditionFailedError, ObjectNotFoundError) as error:
-                if is_expected(look(self._context.target, self._key), expected):
+            except (PreconditionFailedError, ObjectNotFoundError, UploadNotFoundError) as error:
+                if not is_expected(look(self._context.target, self._key), expected):
+                    if isinstance(error, UploadNotFoundError):
+                        raise
+                    raise self._target_changed() from error
+                if attempt == 0:
                     raise _StartOverError("another worker completed it") from error
-                raise self._target_changed() from error
+                break  # It was this one's, whose answer was lost.
             except TransientStoreError:
                 if is_expected(look(self._context.target, self._key), expected):
-                    return
+                    break
                 if attempt == _COMPLETE_TRIES - 1:
                     raise
                 self._context.stop.wait(_FIRST_WAIT_S * 2**attempt)
-            else:
-                return
+        # The object may be another worker's all the same; then the upload is still there.
+        self._context.target.abort_upload(self._key, checkpoint.upload_id or "")
+        return None
 
     def _target_changed(self) -> TargetChangedError:
         saw = f"ETag {self._entry.target_etag}" if self._entry.target_there else "no object"

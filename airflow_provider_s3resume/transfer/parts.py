@@ -45,7 +45,10 @@ _SETTLE_S = 3.0
 
 
 class PartMover:
-    """Sends, or reads again, the parts of one upload."""
+    """Sends, or reads again, the parts of one upload.
+
+    :param moved: gets the size in bytes of every part that was sent.
+    """
 
     def __init__(
         self,
@@ -55,6 +58,7 @@ class PartMover:
         record: UploadRecord,
         algorithm: ChecksumAlgorithm | None,
         stop: StopSignal,
+        moved: list[int],
     ) -> None:
         self._context = context
         self._source = source.under(stop)
@@ -62,6 +66,7 @@ class PartMover:
         self._record = record
         self._algorithm = algorithm
         self._stop = stop
+        self._moved = moved
         self._ranges = dict(record.checkpoint.layout.ranges())
 
     def send_all(self, missing: Iterable[int]) -> None:
@@ -133,6 +138,7 @@ class PartMover:
         byte_range = self._ranges[number]
         held = byte_range.length <= self._context.budget.total // 2
         part = self._send_held(number, byte_range) if held else self._stream(number, byte_range)
+        self._moved.append(byte_range.length)
         self._context.progress.add(bytes_moved=byte_range.length, parts_sent=1)
         self._record.acknowledge(part)
 
@@ -211,7 +217,7 @@ class PartMover:
 
     def _prove(self, part: ListedPart) -> bool:
         """Compare a part with its source range; False if nothing of them can be compared."""
-        if part.checksum is None and not self._md5_etags():
+        if (part.checksum is None or self._algorithm is None) and not self._md5_etags():
             return False
         self._stop.check()
         byte_range = self._ranges[part.part_number]

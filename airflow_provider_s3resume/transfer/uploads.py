@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from airflow_provider_s3resume.exceptions import PreconditionFailedError
+from airflow_provider_s3resume.exceptions import PreconditionFailedError, S3ResumeError
 from airflow_provider_s3resume.plan.digests import normal_etag
 from airflow_provider_s3resume.transfer.checkpoints import Stored
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from airflow_provider_s3resume.plan.resume import Checkpoint, PartRecord
     from airflow_provider_s3resume.transfer.checkpoints import CheckpointRecords
+
+log = logging.getLogger(__name__)
 
 FLUSH_PARTS = 8
 """Acknowledged parts that may be unrecorded; parts lost with a killed worker are read again."""
@@ -63,7 +69,28 @@ class UploadRecord:
                     return
                 self._unflushed = 0
                 checkpoint = self._with(self._parts)
-            self._write(checkpoint)
+            try:
+                self._write(checkpoint)
+            except BaseException:
+                # Not written: the next flush tries again.
+                with self._lock:
+                    self._unflushed += 1
+                raise
+
+    @contextmanager
+    def flushing(self) -> Iterator[None]:
+        """Write what was acknowledged when the block ends, however it ends."""
+        try:
+            yield
+        except BaseException:
+            try:
+                self.flush()
+            except S3ResumeError as error:
+                # What is not recorded is read again; why the block ended matters more.
+                uri = self.checkpoint.target_uri
+                log.warning("%s: the last parts were not recorded: %s", uri, error)
+            raise
+        self.flush()
 
     def _write(self, checkpoint: Checkpoint) -> None:
         try:
