@@ -6,16 +6,24 @@ role, and other tools write to the same buckets.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_provider_s3resume.exceptions import UploadNotFoundError
+from airflow_provider_s3resume.exceptions import (
+    ListingError,
+    UnsupportedError,
+    UploadNotFoundError,
+)
+from airflow_provider_s3resume.plan.objects import object_uri
 from airflow_provider_s3resume.transfer.checkpoints import Stored
 
 if TYPE_CHECKING:
     from airflow_provider_s3resume.plan.resume import Checkpoint
     from airflow_provider_s3resume.storage.base import ObjectStore
     from airflow_provider_s3resume.transfer.checkpoints import CheckpointRecords
+
+log = logging.getLogger(__name__)
 
 UNKNOWN_UPLOADS = "*"
 """Among the uploads before an intent: they could not be listed, so any may have been there."""
@@ -59,6 +67,26 @@ def _is_empty(target: ObjectStore, key: str, upload_id: str) -> bool:
         return target.list_parts(key, upload_id) == []
     except UploadNotFoundError:
         return False
+
+
+def abort_uploads_of(target: ObjectStore, target_key: str, checkpoint: Checkpoint) -> None:
+    """Abort the uploads that a checkpoint names, and those that only its intent explains.
+
+    Those named are aborted even where the target cannot list uploads.
+    """
+    named = (checkpoint.upload_id, *checkpoint.superseded)
+    for upload_id in filter(None, named):
+        target.abort_upload(target_key, upload_id)
+    if checkpoint.upload_id is not None:
+        return
+    try:
+        mine = own_uploads(target, target_key, checkpoint)
+    except (ListingError, UnsupportedError) as error:
+        uri = object_uri(target.bucket, target_key)
+        log.warning("%s: a stray upload may be left: %s", uri, error)
+        return
+    for upload in mine:
+        target.abort_upload(target_key, upload.upload_id)
 
 
 def abort_own_uploads(

@@ -11,6 +11,7 @@ from airflow_provider_s3resume.plan.digests import part_count_of_etag
 from airflow_provider_s3resume.plan.objects import SourceIdentity, object_uri
 from airflow_provider_s3resume.plan.parts import check_object_size
 from airflow_provider_s3resume.transfer.checkpoints import CheckpointRecords, Stored
+from airflow_provider_s3resume.transfer.cleanup import abort_uploads_of
 from airflow_provider_s3resume.transfer.config import OnSourceChange
 from airflow_provider_s3resume.transfer.multipart import copy_multipart
 from airflow_provider_s3resume.transfer.outcomes import Outcome, Proof, Status
@@ -42,7 +43,7 @@ def copy_object(context: CopyContext, entry: CopyEntry) -> Outcome:
     try:
         now = context.source.head(entry.key)
     except ObjectNotFoundError:
-        return _gone(entry)
+        return _gone(context, entry)
     log.warning(
         "%s: the source was replaced since the plan (was ETag %s, %d bytes; is ETag %s, %d "
         "bytes): starting over with what it is now",
@@ -62,7 +63,7 @@ def _copy(
     check_object_size(entry.key, identity.size, context.target.limits)
     source = ExactSource(context.source, entry.key, identity, context.stop)
     if _in_one_request(context, identity):
-        landed = _single(context, entry, source)
+        landed = _single(context, entry, source, planned=planned)
     else:
         landed = copy_multipart(context, entry, source, _head(context, source, planned=planned))
     return Outcome(
@@ -117,22 +118,34 @@ def _head(context: CopyContext, source: ExactSource, *, planned: bool) -> Object
     return info
 
 
-def _single(context: CopyContext, entry: CopyEntry, source: ExactSource) -> Landed:
+def _single(
+    context: CopyContext, entry: CopyEntry, source: ExactSource, *, planned: bool
+) -> Landed:
     landed = copy_single(context, entry, source)
-    pair = context.source_uri(entry.key), context.target_uri(entry.target_key)
-    if CheckpointRecords.name_of(*pair) not in context.known_checkpoints:
+    # An earlier, larger object under this key may have left an upload behind: in another attempt,
+    # or in this one, if it was replaced while it was copied.
+    if planned and not _had_checkpoint(context, entry):
         return landed
-    # An earlier, larger object under this key left an upload behind.
-    stored = context.records.load(*pair)
-    given_up: tuple[str, ...] = ()
+    _abort_earlier(context, entry)
+    return replace(landed, checkpointed=True)
+
+
+def _had_checkpoint(context: CopyContext, entry: CopyEntry) -> bool:
+    pair = context.source_uri(entry.key), context.target_uri(entry.target_key)
+    return CheckpointRecords.name_of(*pair) in context.known_checkpoints
+
+
+def _abort_earlier(context: CopyContext, entry: CopyEntry) -> None:
+    """Abort what an earlier attempt left behind of this object; its checkpoint stays."""
+    stored = context.records.load(
+        context.source_uri(entry.key), context.target_uri(entry.target_key)
+    )
     if isinstance(stored, Stored):
-        checkpoint = stored.checkpoint
-        given_up = checkpoint.superseded
-        given_up += (checkpoint.upload_id,) if checkpoint.upload_id else ()
-    return replace(landed, checkpointed=True, superseded=given_up)
+        abort_uploads_of(context.target, entry.target_key, stored.checkpoint)
 
 
-def _gone(entry: CopyEntry) -> Outcome:
+def _gone(context: CopyContext, entry: CopyEntry) -> Outcome:
+    _abort_earlier(context, entry)
     return Outcome(
         key=entry.key,
         target_key=entry.target_key,
@@ -140,5 +153,6 @@ def _gone(entry: CopyEntry) -> Outcome:
         size=entry.size,
         source_etag=entry.etag,
         proof=Proof.NONE,
+        checkpointed=True,
         notes=("the source object was deleted since the plan",),
     )

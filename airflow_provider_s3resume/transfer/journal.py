@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from airflow_provider_s3resume.exceptions import StoreError
 from airflow_provider_s3resume.plan.objects import key_bytes
-from airflow_provider_s3resume.transfer.outcomes import LANDED, Outcome
+from airflow_provider_s3resume.transfer.checkpoints import CheckpointRecords, Stored
+from airflow_provider_s3resume.transfer.cleanup import abort_uploads_of
+from airflow_provider_s3resume.transfer.outcomes import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from airflow_provider_s3resume.transfer.context import CopyContext
     from airflow_provider_s3resume.transfer.state import StateLocation
+
+log = logging.getLogger(__name__)
 
 FLUSH_S = 10.0
 """Seconds between writings of the outcomes; what a killed task did not write is looked up again."""
@@ -36,9 +43,14 @@ class Journal:
         self._written = time.monotonic()
 
     def begin(self, outcomes: Iterable[Outcome]) -> None:
-        """Write what is known at the start; that the file exists marks the batch as begun."""
+        """Write what is known at the start; that the file exists marks the batch as begun.
+
+        An attempt that was killed after an object had landed left its checkpoint behind.
+        """
         for outcome in outcomes:
             self._outcomes[outcome.key] = outcome
+            if had_checkpoint(self._context, outcome):
+                self._forget.append(replace(outcome, checkpointed=True))
         self._dirty = True
         self.flush()
 
@@ -47,7 +59,7 @@ class Journal:
         with self._lock:
             self._outcomes[outcome.key] = outcome
             self._dirty = True
-            if outcome.status in LANDED:
+            if outcome.checkpointed:
                 self._forget.append(outcome)
 
     def outcomes(self) -> list[Outcome]:
@@ -65,18 +77,35 @@ class Journal:
         with self._lock:
             dirty, self._dirty = self._dirty, False
             forget, self._forget = self._forget, []
-        if dirty:
-            text = "".join(outcome.to_line() for outcome in self.outcomes())
-            self._state.write_text(self.name, text)
+        try:
+            if dirty:
+                text = "".join(outcome.to_line() for outcome in self.outcomes())
+                self._state.write_text(self.name, text)
+        except BaseException:
+            with self._lock:
+                self._dirty, self._forget = True, forget + self._forget
+            raise
         for outcome in forget:
             forget_checkpoint(self._context, outcome)
         self._written = time.monotonic()
 
 
+def had_checkpoint(context: CopyContext, outcome: Outcome) -> bool:
+    """Tell whether an object's checkpoint stood there when the attempt began."""
+    pair = context.source_uri(outcome.key), context.target_uri(outcome.target_key)
+    return CheckpointRecords.name_of(*pair) in context.known_checkpoints
+
+
 def forget_checkpoint(context: CopyContext, outcome: Outcome) -> None:
-    """Remove an object's checkpoint, and abort the uploads that it says were given up."""
-    if not outcome.checkpointed:
-        return
-    for upload_id in outcome.superseded:
-        context.target.abort_upload(outcome.target_key, upload_id)
-    context.records.forget(context.source_uri(outcome.key), context.target_uri(outcome.target_key))
+    """Remove an object's checkpoint, and abort the uploads of ours that it still names.
+
+    The object has landed; what cannot be cleared away now does not make it fail.
+    """
+    pair = context.source_uri(outcome.key), context.target_uri(outcome.target_key)
+    try:
+        stored = context.records.load(*pair)
+        if isinstance(stored, Stored):
+            abort_uploads_of(context.target, outcome.target_key, stored.checkpoint)
+        context.records.forget(*pair)
+    except StoreError as error:
+        log.warning("%s: its checkpoint was not cleared away: %s", pair[1], error)
