@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airflow_provider_s3resume.exceptions import StoreError
@@ -39,6 +38,7 @@ class Journal:
         self._lock = threading.Lock()
         self._outcomes: dict[str, Outcome] = {}
         self._forget: list[Outcome] = []
+        self._left_behind: list[Outcome] = []
         self._dirty = False
         self._written = time.monotonic()
 
@@ -50,7 +50,7 @@ class Journal:
         for outcome in outcomes:
             self._outcomes[outcome.key] = outcome
             if had_checkpoint(self._context, outcome):
-                self._forget.append(replace(outcome, checkpointed=True))
+                self._left_behind.append(outcome)
         self._dirty = True
         self.flush()
 
@@ -86,7 +86,9 @@ class Journal:
                 self._dirty, self._forget = True, forget + self._forget
             raise
         for outcome in forget:
-            forget_checkpoint(self._context, outcome)
+            forget_checkpoint(self._context, outcome, outcome.superseded)
+        while self._left_behind:
+            forget_checkpoint(self._context, self._left_behind.pop())
         self._written = time.monotonic()
 
 
@@ -96,16 +98,22 @@ def had_checkpoint(context: CopyContext, outcome: Outcome) -> bool:
     return CheckpointRecords.name_of(*pair) in context.known_checkpoints
 
 
-def forget_checkpoint(context: CopyContext, outcome: Outcome) -> None:
-    """Remove an object's checkpoint, and abort the uploads of ours that it still names.
+def forget_checkpoint(
+    context: CopyContext, outcome: Outcome, uploads: tuple[str, ...] | None = None
+) -> None:
+    """Remove an object's checkpoint, and abort the uploads of ours that may still be there.
 
-    The object has landed; what cannot be cleared away now does not make it fail.
+    The object is dealt with; what cannot be cleared away now does not make it fail.
+
+    :param uploads: their ids, ``None`` to look into the checkpoint.
     """
     pair = context.source_uri(outcome.key), context.target_uri(outcome.target_key)
     try:
-        stored = context.records.load(*pair)
+        stored = context.records.load(*pair) if uploads is None else None
         if isinstance(stored, Stored):
             abort_uploads_of(context.target, outcome.target_key, stored.checkpoint)
+        for upload_id in uploads or ():
+            context.target.abort_upload(outcome.target_key, upload_id)
         context.records.forget(*pair)
     except StoreError as error:
         log.warning("%s: its checkpoint was not cleared away: %s", pair[1], error)
