@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from airflow_provider_s3resume.transfer.reading import ExactSource
 
 _TRIES = 4
+_READS = 2
 _FIRST_WAIT_S = 0.2
 
 
@@ -81,13 +82,13 @@ class _Put:
         taken = context.target.capabilities.part_checksums
         self._content_md5 = self._vouched if ChecksumAlgorithm.MD5 in taken else None
         self._uri = object_uri(context.target.bucket, entry.target_key)
+        supported = context.target.capabilities.conditional_put
+        self._condition = condition_of(entry, supported=supported)
         self._notes: list[str] = []
 
     def run(self) -> Landed:
         """Write, look where the answer is unclear, and prove."""
         self._check_read()
-        supported = self._context.target.capabilities.conditional_put
-        condition = condition_of(self._entry, supported=supported)
         algorithm = self._checksum.algorithm if self._checksum else None
         upload, notes = upload_of(
             self._context, self._entry, self._info, algorithm, full_object=True
@@ -101,7 +102,7 @@ class _Put:
                     self._data,
                     upload=upload,
                     checksum=self._checksum,
-                    condition=condition,
+                    condition=self._condition,
                     content_md5=self._content_md5,
                 )
             except DigestRejectedError:
@@ -114,7 +115,8 @@ class _Put:
                     return landed
                 self._context.stop.wait(_FIRST_WAIT_S * 2**attempt)
             else:
-                return self._landed(Status.COPIED, written, unprotected=condition is None)
+                unprotected = self._condition is None
+                return self._landed(Status.COPIED, written, unprotected=unprotected)
         msg = "unreachable"
         raise AssertionError(msg)
 
@@ -130,33 +132,39 @@ class _Put:
         """Refuse bytes that are not those of the source's own full-object checksum."""
         ours = [self._checksum] if self._checksum else []
         if compare_checksums(self._info.checksums, ours) is Match.DIFFERENT:
-            uri = object_uri(self._source.store.bucket, self._source.key)
-            raise VerificationError(
-                f"{uri}: the bytes read do not match the source's own checksum; "
-                "nothing was written. A retry reads it again"
-            )
+            raise self._not_the_source("do not match the source's own checksum")
         if self._vouched is not None and self._content_md5 is None:
             self._look_closer()  # The target will not compare it, so it is done here.
 
     def _look_closer(self) -> None:
-        """Find out which bytes do not fit the source's MD5: bad ones here, or it is no MD5."""
-        if self._vouched is None:
+        """Read again what does not have the MD5 that the source's ETag is.
+
+        :raises VerificationError: if it never has.
+        """
+        expected = md5_of_etag(self._info.etag)
+        if self._vouched is None or md5_hex(self._data) == expected:
             return
-        mine = md5_hex(self._data)
-        if mine == md5_of_etag(self._info.etag):
-            return
-        again = bytearray(len(self._data))
-        if again:
-            self._source.read(ByteRange(start=0, stop=len(again)), memoryview(again))
-        if again == self._data:
-            # Two reads agree with each other and not with the ETag: it is of another form
-            # (SSE-KMS, SSE-C, or a service that computes it in another way).
-            self._vouched = self._content_md5 = None
-            self._notes.append("the source's ETag is not the MD5 of its bytes")
-            return
-        self._data[:] = again
+        for _ in range(_READS):
+            self._read_again()
+            if md5_hex(self._data) == expected:
+                return
+        raise self._not_the_source(
+            f"do not have the MD5 that its ETag is ({expected}), read {_READS + 1} times; if the "
+            "service makes ETags in another way, set md5_etags to false in its connection"
+        )
+
+    def _read_again(self) -> None:
+        view = memoryview(self._data)
+        if len(view):
+            self._source.read(ByteRange(start=0, stop=len(view)), view)
         if self._checksum is not None:
-            self._checksum = checksum_of(self._checksum.algorithm, self._data)
+            self._checksum = checksum_of(self._checksum.algorithm, view)
+
+    def _not_the_source(self, why: str) -> VerificationError:
+        uri = object_uri(self._source.store.bucket, self._source.key)
+        return VerificationError(
+            f"{uri}: the bytes read {why}; nothing was written. A retry reads it again"
+        )
 
     def _resolve(self, error: StoreError, *, last: bool) -> Landed | None:
         """Look at the target instead of guessing what became of a write (c16)."""
@@ -165,7 +173,8 @@ class _Put:
         lost = isinstance(error, TransientStoreError)
         if found is not None and is_expected(found, expected):
             status = Status.COPIED if lost else Status.ALREADY_THERE
-            return self._landed(status, found, unprotected=False)
+            unprotected = lost and self._condition is None
+            return self._landed(status, found, unprotected=unprotected)
         if not lost:
             seen = f"ETag {found.etag}, {found.size} bytes" if found else "no object"
             raise TargetChangedError(
