@@ -5,8 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from airflow_provider_s3resume.exceptions import AccessDeniedError, UnsupportedError
-from airflow_provider_s3resume.plan.objects import ContentAttributes
+from airflow_provider_s3resume.exceptions import (
+    AccessDeniedError,
+    ObjectNotFoundError,
+    SourceChangedError,
+    UnsupportedError,
+)
+from airflow_provider_s3resume.plan.objects import ContentAttributes, object_uri
 from airflow_provider_s3resume.storage.base import Condition, NewUpload
 
 if TYPE_CHECKING:
@@ -57,9 +62,24 @@ def _tags(
     if not context.target.capabilities.tags:
         return {}, [f"{info.tag_count} tags not carried: the target has none"]
     try:
-        return dict(context.source.get_tags(entry.key, version_id=entry.version_id)), []
+        tags = dict(context.source.get_tags(entry.key, version_id=entry.version_id))
+        # This one call knows no condition: the tags could be those of a later object.
+        now = context.source.head(entry.key, version_id=entry.version_id)
     except (AccessDeniedError, UnsupportedError) as error:
         return {}, [f"{info.tag_count} tags not carried: {error.detail}"]
+    except ObjectNotFoundError as error:
+        raise _changed(context, entry, info) from error
+    if (now.etag, now.size) != (info.etag, info.size):
+        raise _changed(context, entry, info)
+    return tags, []
+
+
+def _changed(context: CopyContext, entry: CopyEntry, info: ObjectInfo) -> SourceChangedError:
+    uri = object_uri(context.source.bucket, entry.key)
+    return SourceChangedError(
+        f"{uri} was replaced or deleted while its tags were read (it was ETag {info.etag}, "
+        f"{info.size} bytes); the target was not changed"
+    )
 
 
 def condition_of(entry: CopyEntry, *, supported: bool) -> Condition | None:

@@ -185,6 +185,8 @@ def attribute_notes(asked: ObjectInfo, found: ObjectInfo, options: WriteOptions)
     if {k.lower(): v for k, v in wanted.items()} != {k.lower(): v for k, v in held.items()}:
         lost = sorted(set(wanted) - set(held)) or sorted(wanted)
         notes.append(f"metadata differs at the target: {', '.join(lost)}")
+    if found.tag_count is not None and found.tag_count != len(asked.attributes.tags):
+        notes.append(f"{len(asked.attributes.tags)} tags are {found.tag_count} at the target")
     if options.storage_class and (found.storage_class or "STANDARD") != options.storage_class:
         notes.append(f"storage class {options.storage_class} is {found.storage_class}")
     if options.encryption and found.encryption != options.encryption:
