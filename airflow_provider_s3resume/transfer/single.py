@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airflow_provider_s3resume.exceptions import (
@@ -22,7 +23,7 @@ from airflow_provider_s3resume.plan.digests import (
     md5_of_etag,
     normal_etag,
 )
-from airflow_provider_s3resume.plan.objects import ByteRange, object_uri
+from airflow_provider_s3resume.plan.objects import ByteRange, ContentAttributes, object_uri
 from airflow_provider_s3resume.transfer.attributes import condition_of, upload_of
 from airflow_provider_s3resume.transfer.context import CopyContext, Landed
 from airflow_provider_s3resume.transfer.hashing import checksum_of, md5_hex
@@ -31,6 +32,7 @@ from airflow_provider_s3resume.transfer.proving import (
     PLAIN_ENCRYPTION,
     Expected,
     algorithm_for,
+    attribute_notes,
     is_expected,
     look,
 )
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from airflow_provider_s3resume.plan.digests import Checksum
     from airflow_provider_s3resume.plan.manifest import CopyEntry
     from airflow_provider_s3resume.plan.objects import ObjectInfo
-    from airflow_provider_s3resume.storage.base import Written
+    from airflow_provider_s3resume.storage.base import NewUpload, Written
     from airflow_provider_s3resume.transfer.reading import ExactSource
 
 _TRIES = 4
@@ -115,10 +117,25 @@ class _Put:
                     return landed
                 self._context.stop.wait(_FIRST_WAIT_S * 2**attempt)
             else:
+                self._note_what_is_lost(upload)
                 unprotected = self._condition is None
                 return self._landed(Status.COPIED, written, unprotected=unprotected)
         msg = "unreachable"
         raise AssertionError(msg)
+
+    def _note_what_is_lost(self, upload: NewUpload) -> None:
+        """Look at the target if more than a content type was asked for (c19)."""
+        plain = NewUpload(
+            attributes=ContentAttributes(content_type=upload.attributes.content_type),
+            algorithm=upload.algorithm,
+            full_object=upload.full_object,
+        )
+        if upload == plain:
+            return
+        found = look(self._context.target, self._entry.target_key)
+        if found is not None:
+            asked = replace(self._info, attributes=upload.attributes)
+            self._notes += attribute_notes(asked, found, upload.options)
 
     def _vouched_md5(self) -> str | None:
         """Return the base64 MD5 that the source's ETag vouches for, if it is one."""
@@ -155,7 +172,7 @@ class _Put:
 
     def _read_again(self) -> None:
         view = memoryview(self._data)
-        if len(view):
+        if view:
             self._source.read(ByteRange(start=0, stop=len(view)), view)
         if self._checksum is not None:
             self._checksum = checksum_of(self._checksum.algorithm, view)
