@@ -24,6 +24,7 @@ from airflow_provider_s3resume.plan.digests import (
     normal_etag,
 )
 from airflow_provider_s3resume.plan.objects import ByteRange, ContentAttributes, object_uri
+from airflow_provider_s3resume.storage.base import NewUpload
 from airflow_provider_s3resume.transfer.attributes import condition_of, upload_of
 from airflow_provider_s3resume.transfer.context import CopyContext, Landed
 from airflow_provider_s3resume.transfer.hashing import checksum_of, md5_hex
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from airflow_provider_s3resume.plan.digests import Checksum
     from airflow_provider_s3resume.plan.manifest import CopyEntry
     from airflow_provider_s3resume.plan.objects import ObjectInfo
-    from airflow_provider_s3resume.storage.base import NewUpload, Written
+    from airflow_provider_s3resume.storage.base import Written
     from airflow_provider_s3resume.transfer.reading import ExactSource
 
 _TRIES = 4
