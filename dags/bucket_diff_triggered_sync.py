@@ -19,6 +19,7 @@ from airflow_provider_s3resume.operators.sync import RETRIES, sync_task_group
 from airflow_provider_s3resume.sensors.bucket_diff import BucketDiffSensor
 
 POOL = "s3resume_transfer"
+SCHEDULE = os.environ.get("S3RESUME_SCHEDULE", "*/10 * * * *")
 
 with DAG(
     dag_id="bucket_diff_triggered_sync",
@@ -32,7 +33,7 @@ as in `s3_to_s3_nightly_sync`. The next run waits again.
 
 The transfer tasks need their pool: `airflow pools set {POOL} 4 "S3 transfers"`.
 """,
-    schedule="*/10 * * * *",
+    schedule=None if SCHEDULE == "none" else SCHEDULE,
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,

@@ -49,7 +49,7 @@ asks for all parameters. With *Dry run* it plans and reports, and copies nothing
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
-    # Tasks of a pool that does not exist would wait for ever; this ends even them.
+    # The last resort: whatever hangs, the next night's run starts.
     dagrun_timeout=timedelta(hours=20),
     params={
         **sides_params(

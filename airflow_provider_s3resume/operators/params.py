@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from airflow.sdk import Param
 
@@ -12,18 +13,18 @@ URI_PATTERN = r"^s3://[A-Za-z0-9][A-Za-z0-9._\-]{1,253}[A-Za-z0-9](/.*)?$"
 RULES = ("size+etag", "size+etag+newer", "size+newer", "size")
 DEFAULT_MEMORY_BUDGET = 128 * MIB
 
-SIDES_FROM_PARAMS: Mapping[str, str] = {
+SIDES_FROM_PARAMS: Mapping[str, Any] = {
     "source_conn_id": "{{ params.source_conn_id }}",
     "source_uri": "{{ params.source_uri }}",
     "target_conn_id": "{{ params.target_conn_id }}",
     "target_uri": "{{ params.target_uri }}",
     "state_uri": "{{ params.state_uri or '' }}",
 }
-PLANNING_FROM_PARAMS: Mapping[str, str] = {
+PLANNING_FROM_PARAMS: Mapping[str, Any] = {
     "rule": "{{ params.rule }}",
     "plan_only": "{{ params.dry_run }}",
 }
-COPYING_FROM_PARAMS: Mapping[str, str] = {
+COPYING_FROM_PARAMS: Mapping[str, Any] = {
     "part_size": "{{ params.part_size_mib * 1048576 }}",
     "memory_budget": "{{ params.memory_budget_mib * 1048576 }}",
 }

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_s3resume.exceptions import ManifestError
+from airflow_provider_s3resume.exceptions import InvalidInputError, ManifestError
 from airflow_provider_s3resume.hooks._errors import hopeless_fails
 from airflow_provider_s3resume.hooks._values import document, optional
 from airflow_provider_s3resume.hooks.planning import PlanArguments
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 PLAN_KEY = "plan"
 """XCom key of the plan's reference."""
+MISSING_POOL_KEY = "s3resume_missing_pool"
+"""XCom key under which the scheduler's side notes that the pool of a task does not exist."""
 _DEFAULTS = PlanArguments()
 PLAN_FIELDS = ("rule", "max_objects", "max_bytes", "max_batches", "plan_only")
 
@@ -81,6 +83,7 @@ class ListSyncOperator(_PlanningOperator):
     The result names both services and what to be warned of; the key ranges that the listings are
     cut at are kept in the state location, under ``sides``.
 
+    :param transfer_task_id: task whose pool must exist, in the same DAG.
     :param refuse_unknown_params: fail if the run was given parameters that the DAG does not have.
         Airflow lets them through, so that a misspelt one would pass for its default.
     """
@@ -90,10 +93,12 @@ class ListSyncOperator(_PlanningOperator):
     def __init__(
         self,
         *,
+        transfer_task_id: str | None = None,
         refuse_unknown_params: bool = False,
         **kwargs: Any,  # noqa: ANN401 - BaseOperator's own
     ) -> None:
         super().__init__(**kwargs)
+        self.transfer_task_id = transfer_task_id
         self.refuse_unknown_params = refuse_unknown_params
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -104,6 +109,8 @@ class ListSyncOperator(_PlanningOperator):
         with hopeless_fails():
             if self.refuse_unknown_params:
                 _check_params(context)
+            if self.transfer_task_id is not None:
+                _check_pool(context, self.transfer_task_id)
             stop = StopSignal()
             opened = self.sides().open(stop.wait)
             request = self.request(plan_id(context), opened)
@@ -240,3 +247,13 @@ def _load_sides(opened: OpenSides, name: str | None) -> SidesReport | None:
 def _check_params(context: Context) -> None:
     given = context["dag_run"].conf or {}
     check_unknown(given, context["dag"].params.keys(), what="parameters of the run")
+
+
+def _check_pool(context: Context, task_id: str) -> None:
+    # What a listener in the scheduler found out; see plugins/pool_guard.py.
+    missing = context["ti"].xcom_pull(task_ids=task_id, key=MISSING_POOL_KEY)
+    if missing:
+        # As the database keeps it: a JSON text.
+        missing = str(missing).strip('"')
+        accepted = f"a pool that exists; make it: airflow pools set {missing} 4 'S3 transfers'"
+        raise InvalidInputError(f"pool of the task {task_id!r}", found=missing, accepted=accepted)

@@ -68,6 +68,7 @@ def sync_task_group(
     with TaskGroup(group_id=group_id, prefix_group_id=prefix_group_id) as group:
         listed = ListSyncOperator(
             task_id="list",
+            transfer_task_id=group.child_id("transfer"),  # type: ignore[no-untyped-call]
             refuse_unknown_params=refuse_unknown_params,
             **sides,
             **(planning or {}),

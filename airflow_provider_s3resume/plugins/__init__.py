@@ -1,0 +1,1 @@
+"""What becomes part of Airflow's own processes."""

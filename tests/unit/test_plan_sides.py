@@ -1,0 +1,129 @@
+"""Which places may be synced with each other, by their names alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_s3resume.exceptions import InvalidInputError
+from airflow_provider_s3resume.plan.objects import Location
+from airflow_provider_s3resume.plan.sides import (
+    Services,
+    check_overlap,
+    check_pair,
+    check_unknown,
+    parse_object,
+    parse_places,
+)
+
+ONE = Services(source="https://one", target="https://one", state="https://one")
+TWO = Services(source="https://one", target="https://two", state="https://two")
+
+
+def test_the_state_location_is_in_the_target_bucket_by_default() -> None:
+    """Without a URI of its own, it is a fixed prefix at the root of the bucket."""
+    places = parse_places("s3://aaa/x/", "s3://bbb/y/")
+    assert places.state == Location(bucket="bbb", prefix=".s3resume/")
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "state", "parameter"),
+    [
+        ("a/x/", "s3://bbb/", None, "source_uri"),
+        ("", "s3://bbb/", None, "source_uri"),
+        (None, "s3://bbb/", None, "source_uri"),
+        ("http://aaa/x", "s3://bbb/", None, "source_uri"),
+        ("s3:///x", "s3://bbb/", None, "source_uri"),
+        ("s3://a b/x", "s3://bbb/", None, "source_uri"),
+        ("s3://aaa/", "bb", None, "target_uri"),
+        ("s3://aaa/", 7, None, "target_uri"),
+        ("s3://aaa/" + "x" * 1025, "s3://bbb/", None, "source_uri"),
+        ("s3://aaa/x/", "s3://bbb/y", None, "target_uri"),
+        ("s3://aaa/x", "s3://bbb/y/", None, "target_uri"),
+        ("s3://aaa/x", "s3://bbb/", None, "target_uri"),
+        ("s3://aaa/", "s3://bbb/y", None, "target_uri"),
+        ("s3://aaa/", "s3://bbb/", "s3://ccc/state", "state_uri"),
+        ("s3://aaa/", "s3://bbb/", "s3://ccc/", "state_uri"),
+        ("s3://aaa/", "s3://bbb/", "s3://ccc//", "state_uri"),
+        ("s3://aaa/", "s3://bbb/", "cc", "state_uri"),
+    ],
+)
+def test_places_that_cannot_be_meant_are_refused_by_name(
+    source: object, target: object, state: object, parameter: str
+) -> None:
+    """The error names the parameter, what was found, and what is accepted."""
+    with pytest.raises(InvalidInputError, match="accepted is") as raised:
+        parse_places(source, target, state)
+    assert raised.value.parameter == parameter
+
+
+@pytest.mark.parametrize(("source", "target"), [("x", "y"), ("x/", ""), ("", "y/"), ("", "")])
+def test_prefixes_of_one_kind_are_accepted(source: str, target: str) -> None:
+    """Both end where a name ends, or neither does."""
+    places = parse_places(f"s3://aaa/{source}", f"s3://bbb/{target}")
+    assert (places.source.prefix, places.target.prefix) == (source, target)
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("s3://aaa/", "s3://aaa/"),
+        ("s3://aaa/x/", "s3://aaa/x/"),
+        ("s3://aaa/", "s3://aaa/x/"),
+        ("s3://aaa/x/", "s3://aaa/"),
+        ("s3://aaa/x/", "s3://aaa/x/y/"),
+        ("s3://aaa/x", "s3://aaa/xy"),
+    ],
+)
+def test_a_place_inside_the_other_is_refused_in_one_bucket_only(source: str, target: str) -> None:
+    """The same names at two services are two buckets."""
+    places = parse_places(source, target)
+    with pytest.raises(InvalidInputError) as raised:
+        check_overlap(places, ONE)
+    assert raised.value.parameter == "target_uri"
+    check_overlap(places, TWO)
+
+
+def test_neighbours_in_one_bucket_are_accepted() -> None:
+    """Two prefixes of one bucket that do not hold each other."""
+    check_overlap(parse_places("s3://aaa/x/", "s3://aaa/y/"), ONE)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "parameter"),
+    [
+        ("s3://bbb/.s3resume/", "s3://ccc/", "source_uri"),
+        ("s3://aaa/", "s3://bbb/.s3resume/x/", "target_uri"),
+    ],
+)
+def test_c33_a_side_inside_the_state_location_is_refused(
+    source: str, target: str, parameter: str
+) -> None:
+    """What lies there is never data; the state inside of a side is another thing, and fine."""
+    with pytest.raises(InvalidInputError) as raised:
+        check_overlap(parse_places(source, target, "s3://bbb/.s3resume/"), ONE)
+    assert raised.value.parameter == parameter
+    check_overlap(parse_places("s3://aaa/", "s3://bbb/", "s3://bbb/.s3resume/"), ONE)
+    check_overlap(parse_places("s3://aaa/", "s3://bbb/", "s3://aaa/.s3resume/"), ONE)
+
+
+def test_an_object_needs_a_key() -> None:
+    """A bucket alone is no object."""
+    assert parse_object("s3://aaa/k", "source_uri").prefix == "k"
+    with pytest.raises(InvalidInputError, match="source_uri"):
+        parse_object("s3://aaa/", "source_uri")
+
+
+def test_an_object_is_not_copied_onto_itself() -> None:
+    """The same bucket and key at one service are one object, at two they are two."""
+    place = Location(bucket="aaa", prefix="k")
+    with pytest.raises(InvalidInputError, match="target_uri"):
+        check_pair(place, place, same_service=True)
+    check_pair(place, place, same_service=False)
+    check_pair(place, Location(bucket="aaa", prefix="l"), same_service=True)
+
+
+def test_unknown_names_are_refused_and_the_known_ones_named() -> None:
+    """A misspelt parameter must not pass for its default."""
+    check_unknown({"a": 1}, ["a", "b"], what="params")
+    with pytest.raises(InvalidInputError, match="'c, d'.*accepted is a, b"):
+        check_unknown({"d": 1, "a": 1, "c": 2}, ["b", "a"], what="params")
