@@ -63,7 +63,7 @@ def test_no_composite_etag_without_md5s() -> None:
     assert composite_etag([]) is None
 
 
-@pytest.mark.parametrize("algorithm", sorted(COMBINABLE, key=lambda a: a.value))
+@pytest.mark.parametrize("algorithm", [a for a in ChecksumAlgorithm if a in COMBINABLE])
 @given(parts=PARTS)
 def test_a_combined_crc_is_that_of_the_whole(
     algorithm: ChecksumAlgorithm, parts: list[bytes]
