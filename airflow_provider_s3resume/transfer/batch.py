@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 
 PROGRESS_S = 5.0
 NAMED_FAILURES = 5
-_SETTLE_S = 5.0
+_SETTLE_S = 2.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,7 +40,7 @@ STREAM_BUFFER = 4 * MIB
 _STREAM_TRIES = 4
 _FIRST_WAIT_S = 0.2
 
-_SETTLE_S = 3.0
+_SETTLE_S = 1.0
 """How long requests under way may take to end after a stop; what lands later is read again."""
 
 
