@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import pytest
 
 from airflow_provider_s3resume.plan.digests import ChecksumAlgorithm
 from airflow_provider_s3resume.plan.manifest import BatchRef
 from airflow_provider_s3resume.plan.objects import ContentAttributes
 from airflow_provider_s3resume.plan.parts import Limits
 from airflow_provider_s3resume.plan.resume import Checkpoint, PartRecord
+from airflow_provider_s3resume.storage._memory_reader import Observer
 from airflow_provider_s3resume.storage.base import Capabilities, NewUpload, WriteOptions
 from airflow_provider_s3resume.storage.memory import MemoryStore, MemoryTraits
 from airflow_provider_s3resume.storage.presets import AMAZON_S3
+from airflow_provider_s3resume.transfer import multipart, reading, single, uploads
+from airflow_provider_s3resume.transfer import parts as part_moves
 from airflow_provider_s3resume.transfer.batch import BatchResult, copy_batch
 from airflow_provider_s3resume.transfer.checkpoints import CheckpointRecords, Stored
 from airflow_provider_s3resume.transfer.config import CopyConfig
@@ -37,6 +43,13 @@ CONFIG = CopyConfig(
 OLD = b"the old target object"
 
 Hook = Callable[["Moment"], None]
+
+
+def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut the waits between two tries short, and write a checkpoint after every part."""
+    for module in (multipart, part_moves, reading, single):
+        monkeypatch.setattr(module, "_FIRST_WAIT_S", 0.0001)
+    monkeypatch.setattr(uploads, "FLUSH_PARTS", 1)
 
 
 def pattern(size: int, seed: int = 0) -> bytes:
@@ -124,21 +137,31 @@ class World:
             traits=target_traits,
         )
         self.state_store = MemoryStore("state", service="memory://state", capabilities=state)
+        self.ref: BatchRef | None = None
+        self._observe()
+
+    def _observe(self) -> None:
         self.state = StateLocation(self.state_store)
         self.records = CheckpointRecords(self.state)
         self.on_moment: Hook = lambda _: None
         self.traffic = Traffic()
         self._count = 0
         self._lock = threading.Lock()
-        self._manifest: str | None = None
-        self.ref: BatchRef | None = None
         for side, store in (
             ("source", self.source),
             ("target", self.target),
             ("state", self.state_store),
         ):
-            store.observer.before = self._hook(side, after=False)
-            store.observer.after = self._hook(side, after=True)
+            before, after = self._hook(side, after=False), self._hook(side, after=True)
+            store.observer = Observer(before, after)
+
+    def twin(self) -> World:
+        """Return another worker's view of the same buckets, with traffic of its own."""
+        other = copy.copy(self)
+        for name in ("source", "target", "state_store"):
+            setattr(other, name, copy.copy(getattr(self, name)))
+        other._observe()
+        return other
 
     def _hook(self, side: str, *, after: bool) -> Callable[[str, Mapping[str, Any]], None]:
         def hook(operation: str, arguments: Mapping[str, Any]) -> None:
