@@ -83,13 +83,15 @@ HALF_WAY: list[Callable[[], object]] = [
     lambda: _parts(_parts_page(1, marker=1), FAULT),
     lambda: _uploads(_uploads_page(("k", "1"), **_MARKERS), FAULT),
 ]
-UNFINISHED: list[Callable[[], object]] = [
+NOWHERE: list[Callable[[], object]] = [
     lambda: _objects(_page("a", IsTruncated=True)),
     lambda: _parts({**_parts_page(1), "IsTruncated": True}),
     lambda: _parts({**_parts_page(), "IsTruncated": True, "NextPartNumberMarker": 1}),
     lambda: _uploads(_uploads_page(("k", "1"), IsTruncated=True)),
     # What SeaweedFS answers.
     lambda: _uploads(_uploads_page(("k", "1"), IsTruncated=True, NextUploadIdMarker="1")),
+]
+SILENT: list[Callable[[], object]] = [
     # 200 with an empty body.
     lambda: _objects({}),
     lambda: _parts({}),
@@ -99,9 +101,10 @@ CIRCLES: list[Callable[[], object]] = [
     lambda: _objects(_page("a", token="t"), _page("b", token="t")),
     lambda: _objects(_page(token="t")),
     lambda: _objects(_page("a", token="t"), _page("b", token="t"), ordered=False),
-    lambda: _objects(_page("b", token="t"), _page("b", token="u"), ordered=False),
+    lambda: _objects(_page("b", token="t"), _page("b"), ordered=False),
     lambda: _parts(_parts_page(1, marker=1), _parts_page(2, marker=1)),
     lambda: _uploads(_uploads_page(("k", "1"), **_MARKERS)),
+    lambda: _uploads(_uploads_page(("k", "1"), **_MARKERS), _uploads_page(("k", "1"))),
     lambda: _uploads(_uploads_page(("k", "1"), **_MARKERS), _uploads_page(("k", "2"), **_MARKERS)),
 ]
 
@@ -113,10 +116,17 @@ def test_c01_a_fault_half_way_is_an_error(call: Callable[[], object]) -> None:
         call()
 
 
-@pytest.mark.parametrize("call", UNFINISHED)
+@pytest.mark.parametrize("call", NOWHERE)
+def test_c01_more_without_a_place_is_an_error(call: Callable[[], object]) -> None:
+    """More announced but not reachable is an error at once, and no end."""
+    with pytest.raises(ListingError, match="more was announced"):
+        call()
+
+
+@pytest.mark.parametrize("call", SILENT)
 def test_c01_an_answer_without_an_end_is_an_error(call: Callable[[], object]) -> None:
-    """More announced but not reachable, or nothing said about it, is no end."""
-    with pytest.raises(ListingError):
+    """An answer that does not say whether it is complete is not the whole."""
+    with pytest.raises(ListingError, match="complete"):
         call()
 
 
