@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from airflow_provider_s3resume.exceptions import VerificationError
+from airflow_provider_s3resume.hooks._airflow import AirflowSkipException
 from airflow_provider_s3resume.hooks._errors import hopeless_fails
 from airflow_provider_s3resume.hooks._values import document
 from airflow_provider_s3resume.hooks.sides import OpenSides, PlanReference
@@ -52,12 +53,16 @@ class VerifyCopyOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
         """Verify, and return how many objects have which proof.
 
+        :raises AirflowSkipException: if there is no plan, as the task that makes it has failed.
         :raises VerificationError: if an object is not what was copied.
         :raises AirflowFailException: if another attempt cannot help.
         """
         with hopeless_fails():
             stop = StopSignal()
-            reference = PlanReference.from_json_dict(document("plan", self.plan))
+            given = document("plan", self.plan)
+            if given is None:
+                raise AirflowSkipException("There is no plan; see the logs of list and diff.")
+            reference = PlanReference.from_json_dict(given)
             opened = reference.open(stop.wait)
             summary = run_stoppable(
                 lambda stopping: _verify(opened, reference, stopping),

@@ -9,7 +9,7 @@ leaves what it found as an XCom of the task that would wait, where ``list`` look
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
@@ -43,7 +43,7 @@ def _note_missing(tis: list[TaskInstance], session: Session) -> None:
 
     pools = set(session.scalars(select(Pool.pool)))
     for ti in tis:
-        key = {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id}
+        key: dict[str, Any] = {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id}
         # A note of an earlier start of this run: it may have been cleared to use a new pool.
         session.execute(delete(XComModel).filter_by(key=MISSING_POOL_KEY, **key))
         if ti.pool not in pools:

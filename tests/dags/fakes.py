@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
+import pytest
 from airflow.sdk import BaseOperator
 
 from airflow_provider_s3resume.exceptions import BucketNotFoundError
@@ -14,7 +15,7 @@ from airflow_provider_s3resume.plan.parts import MIB
 from airflow_provider_s3resume.storage.memory import MemoryStore
 from tests.dags.seeding import put
 
-SIDES: dict[str, str] = {
+SIDES: dict[str, Any] = {
     "source_conn_id": "src",
     "source_uri": "s3://source/data/",
     "target_conn_id": "tgt",
@@ -31,14 +32,29 @@ class Buckets:
         self._stores = {("src", "source"): self.source, ("tgt", "target"): self.target}
         self.opened: list[tuple[str | None, str]] = []
 
+    @classmethod
+    def behind_connections(cls, monkeypatch: pytest.MonkeyPatch) -> Self:
+        """Return buckets that every hook finds instead of real ones."""
+        buckets = cls()
+
+        def get_store(hook: S3ResumeHook, bucket: str, *, wait: Any = None) -> MemoryStore:
+            del wait
+            return buckets.find(hook, bucket)
+
+        monkeypatch.setattr(S3ResumeHook, "get_store", get_store)
+        return buckets
+
     def add(self, conn_id: str, bucket: str) -> MemoryStore:
         """Make one more bucket."""
         store = MemoryStore(bucket, service=f"memory://{conn_id}")
         return self._stores.setdefault((conn_id, bucket), store)
 
-    def get_store(self, hook: S3ResumeHook, bucket: str, *, wait: Any = None) -> MemoryStore:
-        """Stand in for the hook's method of this name."""
-        del wait
+    def replace_source(self, store: MemoryStore) -> None:
+        """Put another bucket in the place of the source."""
+        self.source = self._stores["src", "source"] = store
+
+    def find(self, hook: S3ResumeHook, bucket: str) -> MemoryStore:
+        """Return the bucket of a hook's connection."""
         self.opened.append((hook.s3_conn_id, bucket))
         found = self._stores.get((hook.s3_conn_id or "", bucket))
         if found is None:

@@ -125,5 +125,5 @@ def test_an_object_is_not_copied_onto_itself() -> None:
 def test_unknown_names_are_refused_and_the_known_ones_named() -> None:
     """A misspelt parameter must not pass for its default."""
     check_unknown({"a": 1}, ["a", "b"], what="params")
-    with pytest.raises(InvalidInputError, match="'c, d'.*accepted is a, b"):
+    with pytest.raises(InvalidInputError, match=r"'c, d'.*accepted is a, b"):
         check_unknown({"d": 1, "a": 1, "c": 2}, ["b", "a"], what="params")

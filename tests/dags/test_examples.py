@@ -1,0 +1,175 @@
+"""The example DAGs: they load, their graphs and forms are what the documentation says."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+from airflow.sdk import DAG, AssetAlias
+
+FOLDER = Path(__file__).resolve().parent.parent.parent / "dags"
+NIGHTLY, TRIGGERED, NAMED = "s3_to_s3_nightly_sync", "bucket_diff_triggered_sync", "s3_copy_objects"
+STAGES = ["list", "diff", "transfer", "verify", "report"]
+
+
+def load(dag_id: str) -> DAG:
+    """Load an example; any warning is an error."""
+    spec = importlib.util.spec_from_file_location(f"example_{dag_id}", FOLDER / f"{dag_id}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        spec.loader.exec_module(module)
+    dag: DAG = module.dag
+    return dag
+
+
+def chain_of(dag: DAG, first: str) -> list[str]:
+    """Follow the only arrow out of each task."""
+    chain = [first]
+    while following := dag.get_task(chain[-1]).downstream_task_ids:
+        [task_id] = following
+        chain.append(task_id)
+    return chain
+
+
+def schema_of(dag: DAG) -> dict[str, Any]:
+    """Return the schema of a DAG's parameters, as its form has it."""
+    params: Any = dag.params
+    return {"type": "object", "properties": {n: params.get_param(n).schema for n in params}}
+
+
+@pytest.mark.parametrize("dag_id", [NIGHTLY, TRIGGERED, NAMED])
+def test_an_example_is_documented_runs_alone_and_has_typed_parameters(dag_id: str) -> None:
+    """Each parameter of the form says what it is."""
+    dag = load(dag_id)
+    dag.validate()  # type: ignore[no-untyped-call]
+    assert dag.dag_id == dag_id
+    assert dag.doc_md
+    assert dag.max_active_runs == 1
+    assert not dag.catchup
+    params: Any = dag.params
+    for name in params:
+        schema = params.get_param(name).schema
+        assert schema["type"], name
+        assert schema["title"], name
+        assert schema["section" if name != "keys" else "title"], name
+
+
+def test_the_examples_are_all_tested() -> None:
+    """Nothing lies in the folder that no test loads."""
+    assert {path.stem for path in FOLDER.glob("*.py")} == {NIGHTLY, TRIGGERED, NAMED}
+
+
+def test_the_graph_reads_as_the_stages_of_a_sync() -> None:
+    """List → diff → transfer → verify → report, with one arrow between two of them."""
+    assert chain_of(load(NIGHTLY), "list") == STAGES
+    assert chain_of(load(TRIGGERED), "wait") == ["wait", *STAGES]
+    assert chain_of(load(NAMED), "pairs") == ["pairs", "copy", "verify"]
+
+
+@pytest.mark.parametrize("dag_id", [NIGHTLY, TRIGGERED])
+def test_tasks_are_retried_pooled_and_run_to_the_end(dag_id: str) -> None:
+    """The last two run whatever became of the copies; the report is not tried again."""
+    dag = load(dag_id)
+    for task_id in STAGES[:-1]:
+        task: Any = dag.get_task(task_id)
+        assert task.retries == 3
+        assert task.retry_exponential_backoff
+    transfer: Any = dag.get_task("transfer")
+    assert transfer.pool == "s3resume_transfer"
+    assert transfer.is_mapped
+    assert {dag.get_task(t).pool for t in STAGES if t != "transfer"} == {"default_pool"}
+    for task_id in ("verify", "report"):
+        assert dag.get_task(task_id).trigger_rule == "all_done"
+    report: Any = dag.get_task("report")
+    assert report.outlets == [AssetAlias(report.asset_alias)]
+
+
+def test_templated_fields_name_no_secret_and_exist() -> None:
+    """They are shown in the user interface (c42)."""
+    for dag_id in (NIGHTLY, TRIGGERED, NAMED):
+        for task in load(dag_id).tasks:
+            fields = set(task.template_fields)
+            assert not {f for f in fields if "secret" in f or "password" in f or "token" in f}
+            assert task.is_mapped or all(hasattr(task, name) for name in fields)
+
+
+@pytest.mark.parametrize(
+    ("change", "accepted"),
+    [
+        ({}, True),
+        ({"dry_run": True}, True),
+        ({"dry_run": "yes"}, False),
+        ({"source_uri": "s3://bucket"}, True),
+        ({"source_uri": "s3://bucket/prefix with spaces/ü/"}, True),
+        ({"source_uri": "bucket/prefix"}, False),
+        ({"source_uri": ""}, False),
+        ({"target_uri": "https://bucket/"}, False),
+        ({"state_uri": None}, True),
+        ({"state_uri": "s3://state/here/"}, True),
+        ({"state_uri": "here"}, False),
+        ({"rule": "size+etag+newer"}, True),
+        ({"rule": "name"}, False),
+        ({"part_size_mib": 5}, True),
+        ({"part_size_mib": 4}, False),
+        ({"part_size_mib": 5121}, False),
+        ({"memory_budget_mib": -1}, False),
+        ({"source_conn_id": ""}, False),
+    ],
+)
+def test_the_form_of_a_manual_run_refuses_what_cannot_be(
+    change: dict[str, Any],
+    accepted: bool,  # noqa: FBT001 - a case's outcome
+) -> None:
+    """Airflow checks the same schema when a run is triggered."""
+    dag = load(NIGHTLY)
+    given = {**dag.params.dump(), **change}
+    schema = schema_of(dag)
+    assert jsonschema.Draft7Validator(schema).is_valid(given) is accepted
+
+
+@pytest.mark.parametrize(
+    ("keys", "accepted"),
+    [(["a"], True), (["a//b", " ", "ü"], True), ([], False), ([""], False), (["a", "a"], False)],
+)
+def test_the_keys_to_copy_are_a_list_of_different_names(
+    keys: list[str],
+    accepted: bool,  # noqa: FBT001 - a case's outcome
+) -> None:
+    """At least one, and none is empty."""
+    dag = load(NAMED)
+    assert jsonschema.Draft7Validator(schema_of(dag)).is_valid({"keys": keys}) is accepted
+
+
+def test_defaults_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that one file serves more than one deployment."""
+    monkeypatch.setenv("S3RESUME_SOURCE_URI", "s3://here/x/")
+    monkeypatch.setenv("S3RESUME_TARGET_CONN_ID", "there")
+    monkeypatch.setenv("S3RESUME_STATE_URI", "s3://state/x/")
+    params = load(NIGHTLY).params.dump()
+    assert params["source_uri"] == "s3://here/x/"
+    assert params["target_conn_id"] == "there"
+    assert params["state_uri"] == "s3://state/x/"
+
+
+def test_reading_the_examples_loads_no_sdk() -> None:
+    """A DAG is read every few seconds: boto3 costs more than all the rest."""
+    code = (
+        "import importlib, sys\n"
+        f"sys.path.insert(0, {str(FOLDER)!r})\n"
+        f"for name in {(NIGHTLY, TRIGGERED, NAMED)!r}: importlib.import_module(name)\n"
+        "loaded = {name.partition('.')[0] for name in sys.modules}\n"
+        "print(sorted(loaded & {'boto3', 'botocore', 'oss2', 'awscrt'}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
