@@ -59,6 +59,7 @@ class MemoryBudget:
                 while self._waiting[0] is not ticket or self._used + size > self.total:
                     stop.check()
                     self._changed.wait(_POLL_S)
+                stop.check()
                 self._used += size
                 self.peak = max(self.peak, self._used)
             finally:
