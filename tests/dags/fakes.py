@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any, Self
 
 import pytest
-from airflow.sdk import BaseOperator
+from airflow.sdk import AssetAlias, BaseOperator
 
 from airflow_provider_s3resume.exceptions import BucketNotFoundError
 from airflow_provider_s3resume.hooks.s3 import S3ResumeHook
@@ -98,16 +98,18 @@ class FakeTaskInstance:
         """Find nothing."""
 
 
-class FakeEvents(dict[Any, Any]):
-    """Outlet events: what was added to each alias."""
+class FakeEvents:
+    """Outlet events: what was added to each alias, by its name."""
 
-    def __missing__(self, key: Any) -> Any:
-        """Return the events of an alias, made on first use."""
-        added: list[tuple[Any, Any]] = []
-        self[key] = SimpleNamespace(
+    def __init__(self) -> None:
+        self.added: dict[str, list[tuple[Any, Any]]] = {}
+
+    def __getitem__(self, alias: AssetAlias) -> Any:
+        """Return the events of an alias."""
+        added = self.added.setdefault(alias.name, [])
+        return SimpleNamespace(
             added=added, add=lambda asset, extra=None: added.append((asset, extra))
         )
-        return self[key]
 
 
 def context_of(

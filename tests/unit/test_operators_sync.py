@@ -208,7 +208,7 @@ def test_c40_a_failed_object_fails_its_task_and_the_run_and_is_named(buckets: Bu
         task.execute(context)
     pushed = context["ti"].xcoms["report"]
     assert (pushed["planned"], pushed["copied"], pushed["failed"]) == (len(data) + 1, len(data), 1)
-    assert context["outlet_events"] == {}
+    assert context["outlet_events"].added == {}
     stored = buckets.target.data(pushed["report_key"].removeprefix("s3://target/"))
     assert json.loads(stored)["failures"][0]["key"] == "data/a.txt"
 
