@@ -15,11 +15,13 @@ from airflow_provider_s3resume.operators.params import (
     planning_params,
     sides_params,
 )
-from airflow_provider_s3resume.operators.sync import sync_task_group
+from airflow_provider_s3resume.operators.sync import RETRIES, sync_task_group
 
 POOL = "s3resume_transfer"
 SCHEDULE = os.environ.get("S3RESUME_SCHEDULE", "0 2 * * *")
 """Cron expression; ``none`` leaves the DAG to manual runs and to other DAGs."""
+RETRY_DELAY = timedelta(seconds=float(os.environ.get("S3RESUME_RETRY_DELAY_S", "30")))
+"""Before the second attempt of a task; it doubles with each further one, up to ten minutes."""
 
 with DAG(
     dag_id="s3_to_s3_nightly_sync",
@@ -38,7 +40,8 @@ Whatever ends a task, the next attempt goes on at the part where it stopped.
 * Make two connections of type `aws` or `s3resume`. Their ids, and both URIs, are parameters; their
   defaults come from `S3RESUME_SOURCE_CONN_ID`, `S3RESUME_SOURCE_URI`, `S3RESUME_TARGET_CONN_ID`,
   `S3RESUME_TARGET_URI` and `S3RESUME_STATE_URI` in the environment.
-* `S3RESUME_SCHEDULE` in the environment is the schedule (`0 2 * * *`; `none` for no schedule).
+* `S3RESUME_SCHEDULE` in the environment is the schedule (`0 2 * * *`; `none` for no schedule),
+  `S3RESUME_RETRY_DELAY_S` the seconds before a task's second attempt (30; then it doubles).
 * Make the pool of the transfer tasks: `airflow pools set {POOL} 4 "S3 transfers"`.
 
 ### A manual run
@@ -70,6 +73,7 @@ asks for all parameters. With *Dry run* it plans and reports, and copies nothing
         copying={**COPYING_FROM_PARAMS, "execution_timeout": timedelta(hours=6)},
         asset_uri="{{ params.target_uri }}",
         pool=POOL,
+        retrying={**RETRIES, "retry_delay": RETRY_DELAY},
         refuse_unknown_params=True,
         prefix_group_id=False,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
@@ -14,8 +15,10 @@ from tests.support.wire import Wire
 class WiredStage(Stage):
     """A :class:`Stage` with ``source_wire`` and ``target_wire`` between Airflow and the servers."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(
+        self, folder: Path, *, fill: bool = True, env: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(folder, fill=fill, env=env)
         self._wires = ExitStack()
         self.source_wire: Wire
         self.target_wire: Wire
