@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from types import FrameType
 
 POLL_S = 0.2
-SETTLE_S = 4.0
-"""How long a stopped transfer may settle: Airflow sends SIGKILL 5 s after SIGTERM."""
+SETTLE_S = 3.0
+"""How long a stopped transfer may settle: Airflow sends SIGKILL 5 s after SIGTERM, and the failure
+has to be reported before."""
 
 _T = TypeVar("_T")
 
@@ -57,6 +58,7 @@ def run_stoppable(
     :param timeout: the task's ``execution_timeout``; the work is stopped a little before it.
     :raises CopyStoppedError: if it was stopped, even if the work ended well in the same moment.
     """
+    _raise_if_stopped(interruption)
     running = _Running(work, stop or StopSignal())
     deadline = time.monotonic() + _seconds_to_use(timeout) if timeout is not None else None
     try:
@@ -71,6 +73,12 @@ def run_stoppable(
         msg = f"stopped: {interruption.reason}; what was acknowledged is kept"
         raise CopyStoppedError(msg) from running.error
     return running.result()
+
+
+def _raise_if_stopped(interruption: Interruption) -> None:
+    # It may have come while connections were read.
+    if interruption.reason is not None:
+        raise CopyStoppedError(f"stopped before anything began: {interruption.reason}")
 
 
 class _Running(Generic[_T]):

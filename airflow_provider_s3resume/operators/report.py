@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, AssetAlias, BaseOperator
 
-from airflow_provider_s3resume.exceptions import InvalidInputError, ObjectsFailedError
+from airflow_provider_s3resume.exceptions import InvalidInputError
 from airflow_provider_s3resume.hooks._airflow import Stats
 from airflow_provider_s3resume.hooks._errors import hopeless_fails
 from airflow_provider_s3resume.hooks._values import document, optional
@@ -67,7 +67,7 @@ class ReportSyncOperator(BaseOperator):
             self.log.info("The report is %s", report.report_key)
             context["ti"].xcom_push(key="report", value=report.to_json_dict())
             _measure(report, context)
-            _raise_for_failures(report)
+            report.raise_for_failures()
             self._announce(report, context)
         return report.to_json_dict()
 
@@ -102,16 +102,6 @@ def _measure(report: RunReport, context: Context) -> None:
             Stats.gauge(f"{METRICS_PREFIX}.{name}", value, tags=tags)
         else:
             Stats.incr(f"{METRICS_PREFIX}.{name}", int(value), tags=tags)
-
-
-def _raise_for_failures(report: RunReport) -> None:
-    report.raise_for_failures()
-    if report.unverified and not report.dry_run:
-        raise ObjectsFailedError(
-            f"{report.unverified} objects landed and were not verified; see the log of the task "
-            f"'verify'. The report is {report.report_key}",
-            retryable=False,
-        )
 
 
 def _facts(report: RunReport) -> dict[str, Any]:

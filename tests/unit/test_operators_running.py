@@ -88,12 +88,21 @@ def test_sigterm_ends_the_work_even_if_nobody_calls_on_kill() -> None:
 
 def test_work_that_does_not_listen_holds_the_task_up_for_a_bounded_time() -> None:
     """Airflow kills 5 s after its SIGTERM: the failure must be reported before."""
-    interruption = Interruption()
-    interruption.leave("Airflow ended the task")
+    work, interruption = Work(deaf=True), Interruption()
+    soon(lambda: interruption.leave("Airflow ended the task"), work)
     began = time.monotonic()
     with pytest.raises(CopyStoppedError):
-        run_stoppable(Work(deaf=True), interruption, settle_s=0.3)
+        run_stoppable(work, interruption, settle_s=0.3)
     assert time.monotonic() - began < 2
+
+
+def test_a_stop_that_came_before_the_work_keeps_it_from_beginning() -> None:
+    """As while the connections are read."""
+    work, interruption = Work(), Interruption()
+    interruption.leave("Airflow ended the task")
+    with pytest.raises(CopyStoppedError, match="before anything began"):
+        run_stoppable(work, interruption)
+    assert not work.started.is_set()
 
 
 def test_the_work_stops_a_little_before_the_timeout_of_the_task() -> None:
