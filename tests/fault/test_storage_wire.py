@@ -360,8 +360,8 @@ def test_c42_no_secret_in_errors_and_logs(
 def test_connections_are_given_back(scene: Scene) -> None:
     """Reads of every kind leave the client able to go on, however often."""
     put(scene.direct, "empty", b"")
-    for _ in range(40):
-        assert read(scene.raw, "empty") == b""
-        assert _open(scene.raw, RANGE) == DATA[100:200]
-        with scene.raw.open_range("k", None, scene.direct.head("k").identity()):
+    for store in (scene.raw, scene.direct) * 20:
+        assert read(store, "empty") == b""
+        assert _open(store, RANGE) == DATA[100:200]
+        with store.open_range("k", None, store.head("k").identity()):
             pass
