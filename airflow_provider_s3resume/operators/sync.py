@@ -64,36 +64,26 @@ def sync_task_group(
         "state_conn_id": state_conn_id,
         "state_uri": state_uri,
     }
+    known = {**sides, **(planning or {}), **retrying}
     pooled = {} if pool is None else {"pool": pool, "pool_slots": pool_slots}
     with TaskGroup(group_id=group_id, prefix_group_id=prefix_group_id) as group:
         listed = ListSyncOperator(
             task_id="list",
             transfer_task_id=group.child_id("transfer"),  # type: ignore[no-untyped-call]
             refuse_unknown_params=refuse_unknown_params,
-            **sides,
-            **(planning or {}),
-            **retrying,
+            **known,
         )
-        diffed = PlanSyncOperator(
-            task_id="diff",
-            sides_name=_xcom(listed.task_id, "return_value", "['sides']"),
-            plan=plan,
-            **sides,
-            **(planning or {}),
-            **retrying,
-        )
+        taken = _xcom(listed.task_id, "return_value", "['sides']")
+        diffed = PlanSyncOperator(task_id="diff", sides_name=taken, plan=plan, **known)
         transfer = ResumableMultipartCopyOperator.partial(
             task_id="transfer",
             map_index_template="{{ task.batch['label'] }}",
-            **pooled,
-            **{**retrying, **(copying or {})},
+            **{**retrying, **pooled, **(copying or {})},
         ).expand(batch=diffed.output)
-        reference = _xcom(diffed.task_id, PLAN_KEY, " | tojson")
-        verify = VerifyCopyOperator(
-            task_id="verify", plan=reference, trigger_rule="all_done", **retrying
-        )
-        report = _report(reference, asset_uri, group)
-        listed >> diffed >> transfer >> verify >> report
+        done = _xcom(diffed.task_id, PLAN_KEY, " | tojson")
+        always: dict[str, Any] = {"plan": done, "trigger_rule": "all_done"}
+        verify = VerifyCopyOperator(task_id="verify", **always, **retrying)
+        listed >> diffed >> transfer >> verify >> _report(asset_uri, group, always)
     return group
 
 
@@ -102,14 +92,13 @@ def _xcom(task_id: str, key: str, tail: str) -> str:
     return f"{{{{ ti.xcom_pull(task_ids='{task_id}', key='{key}'){tail} }}}}"
 
 
-def _report(reference: str, asset_uri: str | None, group: TaskGroup) -> ReportSyncOperator:
+def _report(asset_uri: str | None, group: TaskGroup, always: dict[str, Any]) -> ReportSyncOperator:
     # Known when the DAG is read, which the URI, being a template, need not be.
     alias = None if asset_uri is None else f"{group.dag.dag_id}.{group.group_id}"
     return ReportSyncOperator(
         task_id="report",
-        plan=reference,
         asset_uri=asset_uri,
         asset_alias=alias,
         outlets=[] if alias is None else [AssetAlias(alias)],
-        trigger_rule="all_done",
+        **always,
     )
