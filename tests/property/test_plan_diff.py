@@ -21,7 +21,7 @@ from airflow_provider_s3resume.plan.diff import (
     diff,
     folded,
 )
-from airflow_provider_s3resume.plan.objects import KeyMapping, ListedObject, key_bytes
+from airflow_provider_s3resume.plan.objects import KeyMapping, ListedObject
 
 PLAIN, OTHER = "a" * 32, "b" * 32
 ETAGS = st.sampled_from([PLAIN, OTHER, f"{PLAIN}-2", f"{OTHER}-2", "opaque", None])
@@ -40,7 +40,7 @@ PREFIXES = st.sampled_from(["", "p/", "\U0001f600/", "p"])
 def listings(draw: st.DrawFn, prefix: str) -> list[ListedObject]:
     """Give a listing in byte order under a prefix."""
     names = draw(st.sets(NAMES, max_size=8))
-    keys = sorted({prefix + name for name in names} - {""}, key=key_bytes)
+    keys = sorted({prefix + name for name in names} - {""}, key=str.encode)
     return [
         ListedObject(
             key=key,
@@ -99,7 +99,7 @@ def test_c05_the_merge_finds_what_a_dictionary_finds(
     theirs = {mapping.to_source(one.key): one for one in target}
     ours = {one.key: one for one in source}
     recorded = {pair.key: pair for pair in pairs}
-    assert [a.key for a in actions] == sorted(ours.keys() | theirs.keys(), key=key_bytes)
+    assert [a.key for a in actions] == sorted(ours.keys() | theirs.keys(), key=str.encode)
     for action in actions:
         assert (action.source, action.target) == (ours.get(action.key), theirs.get(action.key))
         assert action.target_key == mapping.to_target(action.key)
@@ -175,10 +175,10 @@ def test_c04_the_mapping_of_keys_has_an_inverse_and_keeps_the_order(
 ) -> None:
     """No two source keys meet, and the order of the bytes is the same on both sides."""
     mapping = KeyMapping(source_prefix=prefix, target_prefix=other)
-    keys = sorted((prefix + name for name in names), key=key_bytes)
+    keys = sorted((prefix + name for name in names), key=str.encode)
     mapped = [mapping.to_target(key) for key in keys]
     assert [mapping.to_source(key) for key in mapped] == keys
-    assert mapped == sorted(set(mapped), key=key_bytes)
+    assert mapped == sorted(set(mapped), key=str.encode)
     assert all(key.startswith(other) for key in mapped)
 
 

@@ -90,6 +90,7 @@ def test_c04_keys_stand_in_the_batch_files_as_they_are() -> None:
         ("", "", ["/a", "a"]),
         ("in/", "", ["in//a", "in/a"]),
         ("in/", "out/", ["in/a//b", "in/a/b"]),
+        ("in//", "out/", ["in//a//b", "in//a/b"]),
         ("", "out/", ["/x", "x"]),
         ("", "out/", ["a/./b", "a/b"]),
     ],

@@ -85,6 +85,22 @@ def test_c03_a_side_that_does_not_answer_is_never_taken_for_an_empty_one(
     assert_nothing_to_act_on(sync)
 
 
+@pytest.mark.parametrize("error", [AccessDeniedError, BucketNotFoundError, TransientStoreError])
+@pytest.mark.parametrize("side", SIDES)
+def test_c03_a_side_that_stops_answering_behind_the_check_is_not_empty_either(
+    side: str, error: type[StoreError]
+) -> None:
+    """The first page of the real listing is refused, after the check of both sides was fine."""
+    sync = filled()
+    request = sync.request()
+    sides = check_sides(sync.source, sync.target, sync.state, request, now=NOW)
+    hook = FailingCall(operation="ListObjectsV2", number=1, error=error)
+    getattr(sync, side).observer.before = hook
+    with pytest.raises(error):
+        make_plan(sync.source, sync.target, sync.state, request, sides, now=NOW, stop=sync.stop)
+    assert_nothing_to_act_on(sync)
+
+
 def test_c03_a_bucket_that_is_not_there_is_named() -> None:
     """The message says which bucket."""
     sync = filled()
