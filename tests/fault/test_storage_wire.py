@@ -358,10 +358,16 @@ def test_c42_no_secret_in_errors_and_logs(
 
 
 def test_connections_are_given_back(scene: Scene) -> None:
-    """Reads of every kind leave the client able to go on, however often."""
+    """Reads of every kind, one after the other, leave the client able to go on."""
     put(scene.direct, "empty", b"")
-    for store in (scene.raw, scene.direct) * 20:
-        assert read(store, "empty") == b""
-        assert _open(store, RANGE) == DATA[100:200]
-        with store.open_range("k", None, store.head("k").identity()):
-            pass
+    empty, full = (scene.direct.head(key).identity() for key in ("empty", "k"))
+    buffer = memoryview(bytearray(len(DATA)))
+    for store in (scene.raw, scene.direct) * 5:
+        # To the end, not to the end, and of no bytes; each on the connection of the one before.
+        for key, wanted, identity in (
+            ("k", RANGE, full),
+            ("k", None, full),
+            ("empty", None, empty),
+        ):
+            with store.open_range(key, wanted, identity) as reader:
+                assert reader.readinto(buffer) == (wanted.length if wanted else identity.size)

@@ -16,7 +16,6 @@ from airflow_provider_s3resume.plan.batches import BatchLimits
 from airflow_provider_s3resume.plan.objects import ALL_KEYS, KeyRange, ListedObject
 from airflow_provider_s3resume.storage._memory_bucket import ObjectTable
 from airflow_provider_s3resume.storage.memory import MemoryStore, StoredObject
-from airflow_provider_s3resume.storage.presets import AMAZON_S3
 from airflow_provider_s3resume.transfer import proven, storing
 from airflow_provider_s3resume.transfer.loading import load_entries, outcomes_name
 from airflow_provider_s3resume.transfer.outcomes import Outcome, Proof, Status
@@ -83,7 +82,7 @@ class Bucket:
 
 def made(folder: Path, *, source: Bucket, target: Bucket) -> Sync:
     """Return a sync with its state on the disk, and small batches."""
-    state = MemoryStore("state", service="memory://state", capabilities=AMAZON_S3)
+    state = MemoryStore("state", service="memory://state", clock=lambda: NOW)
     state.state.objects = TableOnDisk(folder)
     limits = BatchLimits(max_objects=500, max_batches=1000)
     return Sync(source=source.store, target=target.store, state_store=state, batch_limits=limits)
