@@ -361,7 +361,7 @@ def test_connections_are_given_back(scene: Scene) -> None:
     """Reads of every kind, one after the other, leave the client able to go on."""
     put(scene.direct, "empty", b"")
     empty, full = (scene.direct.head(key).identity() for key in ("empty", "k"))
-    buffer = memoryview(bytearray(len(DATA)))
+    buffer, kept = memoryview(bytearray(len(DATA))), []
     for store in (scene.raw, scene.direct) * 5:
         # To the end, not to the end, and of no bytes; each on the connection of the one before.
         for key, wanted, identity in (
@@ -371,3 +371,5 @@ def test_connections_are_given_back(scene: Scene) -> None:
         ):
             with store.open_range(key, wanted, identity) as reader:
                 assert reader.readinto(buffer) == (wanted.length if wanted else identity.size)
+                # A reader that is thrown away would close its connection's answer by that alone.
+                kept.append(reader)
