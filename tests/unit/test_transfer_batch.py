@@ -120,11 +120,12 @@ def test_c40_a_retry_believes_the_target_and_not_its_own_notes() -> None:
     world = many(3, size=15)
     world.run()
     del world.target.objects["k0"]
-    world.seed_old_target(b"somebody else", "k1")
+    world.seed_old_target(b"somebody else's", "k1")
+    assert len(b"somebody else's") == len(pattern(15))
     result = world.run()
     assert world.target.data("k0") == pattern(15)
     assert [o.error_kind for o in result.failures] == ["TargetChangedError"]
-    assert world.target.data("k1") == b"somebody else"
+    assert world.target.data("k1") == b"somebody else's"
 
 
 def test_c01_a_listing_that_fails_at_the_retry_copies_nothing() -> None:

@@ -288,7 +288,7 @@ def streaming_world() -> World:
     """Return a world with an object of two streamed parts."""
     world = World(limits=Limits(min_part_size=1), source_traits=MemoryTraits(read_size=None))
     world.target.__class__ = Wrapping
-    world.seed(bytes(17 * MIB))
+    world.seed(bytes(18 * MIB))
     world.plan()
     return world
 
@@ -296,7 +296,7 @@ def streaming_world() -> World:
 def test_c10_a_change_seen_inside_a_streamed_part_is_still_a_change() -> None:
     """Whatever the SDK makes of the body's error, the copy starts over with the new source."""
     world = streaming_world()
-    new = b"n" * (17 * MIB)
+    new = b"n" * (18 * MIB)
 
     def change(moment: Moment) -> None:
         if moment.is_("UploadPart", after=True) and world.source.data(KEY) != new:
@@ -316,7 +316,7 @@ def test_c14_a_streamed_part_that_broke_is_read_and_sent_again() -> None:
     outcome = world.run_one(STREAMED)
     assert outcome.status is Status.COPIED
     assert outcome.sent_parts == 2
-    assert world.target.data(KEY) == bytes(17 * MIB)
+    assert world.target.data(KEY) == bytes(18 * MIB)
 
 
 # --- budget and threads themselves --------------------------------------------------------------

@@ -15,7 +15,9 @@ from airflow_provider_s3resume.storage.base import NewUpload, UploadInfo, WriteO
 from airflow_provider_s3resume.storage.memory import MemoryStore, MemoryTraits
 from airflow_provider_s3resume.storage.presets import AMAZON_S3
 from airflow_provider_s3resume.transfer import uploads
+from airflow_provider_s3resume.transfer.checkpoints import Stored
 from airflow_provider_s3resume.transfer.outcomes import Status
+from airflow_provider_s3resume.transfer.uploads import UploadRecord
 from tests.support.transfer_world import (
     CONFIG,
     KEY,
@@ -269,6 +271,7 @@ def test_c13_an_upload_of_a_longer_key_is_not_this_objects() -> None:
     world.plan()
     probe = World()
     probe.seed(DATA)
+    probe.target.__class__ = ListsPrefixes
     probe.plan()
     probe.run()
     at = next(m.number for m in probe.traffic.moments if m.is_("CreateMultipartUpload", after=True))
@@ -278,6 +281,13 @@ def test_c13_an_upload_of_a_longer_key_is_not_this_objects() -> None:
     world.run_one()
     assert world.target.data(KEY) == DATA
     assert list(world.target.uploads) == [longer]
+    aborted = [
+        moment.arguments["upload_id"]
+        for moment in world.traffic.moments
+        if moment.is_("AbortMultipartUpload")
+    ]
+    assert aborted
+    assert longer not in aborted
 
 
 def test_c11_records_are_not_written_for_every_part(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,6 +300,36 @@ def test_c11_records_are_not_written_for_every_part(monkeypatch: pytest.MonkeyPa
     written = world.traffic.count("PutObject", side="state")
     assert len(world.traffic.parts) == 40
     assert written < 15
+
+
+def test_c15_two_records_of_one_upload_join_their_parts() -> None:
+    """What another worker on the same upload recorded meanwhile is kept beside one's own."""
+    world = half_done()
+    stored = world.records.load(*world.uris())
+    assert isinstance(stored, Stored)
+    parts = {part.part_number: part for part in stored.checkpoint.parts}
+    world.change_checkpoint(lambda found: replace(found, parts=()))
+    empty = world.records.load(*world.uris())
+    assert isinstance(empty, Stored)
+    one, other = UploadRecord(world.records, empty), UploadRecord(world.records, empty)
+    one.acknowledge(parts[1])
+    other.acknowledge(parts[2])
+    one.acknowledge(parts[3])
+    assert sorted(part.part_number for part in world.checkpoint().parts) == [1, 2, 3]
+    assert sorted(one.parts()) == [1, 2, 3]
+
+
+def test_c15_a_record_that_another_upload_took_is_left_alone() -> None:
+    """A worker whose record was taken goes on with its upload, and overwrites nothing."""
+    world = half_done()
+    stored = world.records.load(*world.uris())
+    assert isinstance(stored, Stored)
+    mine = UploadRecord(world.records, stored)
+    world.change_checkpoint(lambda found: replace(found, upload_id="another", parts=()))
+    mine.acknowledge(replace(stored.checkpoint.parts[0], part_number=4))
+    assert world.checkpoint().upload_id == "another"
+    assert world.checkpoint().parts == ()
+    assert sorted(mine.parts()) == [1, 2, 3, 4]
 
 
 def test_c11_a_smaller_object_clears_the_larger_ones_upload_away() -> None:

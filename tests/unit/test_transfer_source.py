@@ -177,12 +177,12 @@ def test_c12_an_answer_of_another_object_size_fails() -> None:
     world.seed_old_target()
     world.plan()
 
-    def shrink(moment: Moment) -> None:
+    def grow(moment: Moment) -> None:
         if moment.is_("GetObject", side="source"):
             there = world.source.objects[KEY]
-            world.source.objects[KEY] = replace(there, data=there.data[:-5])
+            world.source.objects[KEY] = replace(there, data=there.data + b"more")
 
-    world.on_moment = shrink
+    world.on_moment = grow
     outcome = world.run_one()
     assert outcome.status is Status.FAILED
     assert outcome.error_kind == "RangeMismatchError"
