@@ -56,6 +56,7 @@ class Capabilities:
     :param md5_etags: ETags of plain objects and parts are MD5s (not for KMS or customer keys).
     :param tags: object tags exist.
     :param streams_parts: a part can be sent while it is read, without being held whole.
+    :param trailers: the checksum of such a part can follow its bytes (not without TLS).
     """
 
     ordered_listing: bool = True
@@ -68,6 +69,7 @@ class Capabilities:
     md5_etags: bool = True
     tags: bool = True
     streams_parts: bool = False
+    trailers: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ The client should be made with ``client_config(settings)``; the store repeats no
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -88,12 +89,15 @@ class S3Store:
         self.settings = settings or S3Settings()
         self.bucket = bucket
         self.service = service
+        # botocore sends a checksum behind a body only where TLS protects it on the way.
+        tls = service.startswith("https://")
+        self._capabilities = replace(self.settings.capabilities, trailers=tls)
         self._calls = Calls(client, bucket, request_payer=self.settings.request_payer)
 
     @property
     def capabilities(self) -> Capabilities:
         """What the settings say that the service can do."""
-        return self.settings.capabilities
+        return self._capabilities
 
     @property
     def limits(self) -> Limits:

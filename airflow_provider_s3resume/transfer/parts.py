@@ -169,7 +169,8 @@ class PartMover:
         pass is compared with the ETag that it answers.
         """
         capabilities = self._context.target.capabilities
-        trailer = None if self._algorithm is ChecksumAlgorithm.MD5 else self._algorithm
+        follows = capabilities.trailers and self._algorithm is not ChecksumAlgorithm.MD5
+        trailer = self._algorithm if follows else None
         if not capabilities.streams_parts or (trailer is None and not self._md5_etags()):
             raise InvalidInputError(
                 "memory_budget",
@@ -192,11 +193,13 @@ class PartMover:
     def _stream_once(
         self, number: int, byte_range: ByteRange, trailer: ChecksumAlgorithm | None
     ) -> PartRecord:
-        hasher = Hasher(trailer or ChecksumAlgorithm.MD5)
+        compared = Hasher(trailer or ChecksumAlgorithm.MD5)
+        both = trailer is None and self._algorithm not in {None, ChecksumAlgorithm.MD5}
+        recorded = Hasher(self._algorithm) if both and self._algorithm else compared
         with self._context.budget.hold(STREAM_BUFFER, self._stop):
             buffer = memoryview(bytearray(STREAM_BUFFER))
             with closing(self._source.chunks(byte_range, buffer)) as chunks:
-                body = StreamBody(chunks, hasher)
+                body = StreamBody(chunks, *{compared, recorded})
                 try:
                     etag = self._context.target.upload_part_stream(
                         self._key, self._upload_id(), number, body, byte_range.length, trailer
@@ -205,14 +208,13 @@ class PartMover:
                     if body.error is not None:
                         raise body.error from None
                     raise
-        value = hasher.checksum().value
-        if trailer is None and normal_etag(etag) != _hex(value):
+        if trailer is None and normal_etag(etag) != _hex(compared.checksum().value):
             raise self._differs(number, "the target's ETag is not the MD5 of what was sent")
         return PartRecord(
             part_number=number,
             size=byte_range.length,
             etag=etag,
-            checksum=value if self._algorithm else None,
+            checksum=recorded.checksum().value if self._algorithm else None,
         )
 
     def _prove(self, part: ListedPart) -> bool:
