@@ -10,6 +10,7 @@ import pytest
 
 from airflow_provider_s3resume.exceptions import AccessDeniedError, TransientStoreError
 from airflow_provider_s3resume.plan.digests import ChecksumAlgorithm
+from airflow_provider_s3resume.plan.resume import ListedPart
 from airflow_provider_s3resume.storage._memory_bucket import StoredPart, etag_of
 from airflow_provider_s3resume.storage.base import NewUpload, UploadInfo, WriteOptions
 from airflow_provider_s3resume.storage.memory import MemoryStore, MemoryTraits
@@ -261,6 +262,13 @@ class ListsPrefixes(MemoryStore):
             for upload_id, upload in self.uploads.items()
             if upload.key.startswith(key)
         ]
+
+    def list_parts(self, key: str, upload_id: str) -> list[ListedPart]:
+        """Take another key's upload for one without parts."""
+        upload = self.uploads.get(upload_id)
+        if upload is not None and upload.key != key:
+            return []
+        return super().list_parts(key, upload_id)
 
 
 def test_c13_an_upload_of_a_longer_key_is_not_this_objects() -> None:
