@@ -72,8 +72,9 @@ class PartMover:
     def send_all(self, missing: Iterable[int]) -> None:
         """Send parts over the shared threads; every acknowledged one is recorded.
 
-        After the first failure no further part is begun. A failure that no retry can help also
-        breaks off the parts under way.
+        After the first failure no further part is queued; those queued may still be sent, which
+        the next attempt then need not do. A failure that no retry can help also breaks off the
+        parts under way.
 
         :raises S3ResumeError: the first failure, one that no retry can help before all others.
         """
