@@ -205,6 +205,7 @@ class Layer:
         *,
         size: int,
         checksum: Checksum | None,
+        algorithm: ChecksumAlgorithm | None = None,
         condition: Condition | None = None,
     ) -> Written:
         """Make the parts the object."""
@@ -215,6 +216,7 @@ class Layer:
             parts,
             size=size,
             checksum=checksum,
+            algorithm=algorithm,
             condition=condition,
         )
         return self._call("CompleteMultipartUpload", key, act, settles=True)

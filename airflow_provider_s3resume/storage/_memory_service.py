@@ -179,6 +179,7 @@ class MemoryService:
         *,
         size: int,
         checksum: Checksum | None,
+        algorithm: ChecksumAlgorithm | None,
         condition: Condition | None,
     ) -> Written:
         """Check everything and make the parts the object."""
@@ -189,6 +190,10 @@ class MemoryService:
             raise call.refuse("InvalidRequest", f"the parts have {len(data)} bytes, not {size}")
         if len(data) > self.limits.max_object_size:
             raise call.refuse("EntityTooLarge", f"an object of {len(data)} bytes")
+        declared = upload.upload.algorithm
+        repeated = algorithm is declared and all(r.checksum is not None for r in records)
+        if declared is not None and not upload.upload.full_object and not repeated:
+            raise call.refuse("InvalidRequest", "composite: each part's checksum must be repeated")
         kept = self._proof(call, upload, parts, data, checksum)
         self.check_condition(call, condition, honoured=self.capabilities.conditional_complete)
         etag = multipart_etag(parts)

@@ -16,6 +16,7 @@ from airflow_provider_s3resume.plan.digests import (
     part_count_of_etag,
 )
 from airflow_provider_s3resume.plan.objects import ContentAttributes, ObjectInfo, SourceIdentity
+from airflow_provider_s3resume.plan.resume import PartRecord
 from airflow_provider_s3resume.storage.base import Condition, NewUpload, Written
 
 Parameters = dict[str, Any]
@@ -27,6 +28,14 @@ CHECKSUM_PARAMETERS: Final = {
     if algorithm not in {ChecksumAlgorithm.CRC64XZ, ChecksumAlgorithm.MD5}
 }
 _FULL_OBJECT_ONLY: Final = ChecksumAlgorithm.CRC64NVME
+
+
+def completed_part(part: PartRecord, repeated: ChecksumAlgorithm | None) -> dict[str, object]:
+    """Return a part as CompleteMultipartUpload names it, its checksum included if asked for."""
+    named: dict[str, object] = {"PartNumber": part.part_number, "ETag": quoted(part.etag)}
+    if repeated in CHECKSUM_PARAMETERS and part.checksum is not None:
+        named[CHECKSUM_PARAMETERS[repeated]] = part.checksum
+    return named
 
 
 def quoted(etag: str) -> str:

@@ -324,12 +324,15 @@ class ObjectStore(Protocol):
         *,
         size: int,
         checksum: Checksum | None,
+        algorithm: ChecksumAlgorithm | None = None,
         condition: Condition | None = None,
     ) -> Written:
         """Make the parts the object. A 200 answer with an error in its body raises.
 
         :param size: bytes of the whole, sent as ``x-amz-mp-object-size`` where known.
         :param checksum: full-object checksum to be checked, if the service takes one.
+        :param algorithm: of the checksums that ``parts`` carry. Without a full-object checksum the
+            service wants each of them repeated ("Checking object integrity in Amazon S3").
         :raises UploadNotFoundError: if the upload is gone.
         :raises PreconditionFailedError: if ``condition`` does not hold.
         """

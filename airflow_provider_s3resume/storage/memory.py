@@ -293,12 +293,19 @@ class MemoryStore:
         *,
         size: int,
         checksum: Checksum | None,
+        algorithm: ChecksumAlgorithm | None = None,
         condition: Condition | None = None,
     ) -> Written:
         """Make the parts the object."""
         with self._call("CompleteMultipartUpload", key, upload_id=upload_id) as call:
             return self.state.complete(
-                call, upload_id, parts, size=size, checksum=checksum, condition=condition
+                call,
+                upload_id,
+                parts,
+                size=size,
+                checksum=checksum,
+                algorithm=algorithm,
+                condition=condition,
             )
 
     def abort_upload(self, key: str, upload_id: str) -> None:

@@ -37,11 +37,11 @@ from airflow_provider_s3resume.storage._s3_headers import (
     Parameters,
     bare,
     checksum_parameters,
+    completed_part,
     condition_parameters,
     create_parameters,
     identity_parameters,
     object_info,
-    quoted,
     raw_headers,
     upload_parameters,
     version_parameters,
@@ -287,6 +287,7 @@ class S3Store:
         *,
         size: int,
         checksum: Checksum | None,
+        algorithm: ChecksumAlgorithm | None = None,
         condition: Condition | None = None,
     ) -> Written:
         """Make the parts the object.
@@ -302,7 +303,8 @@ class S3Store:
         }
         if checksum is not None:
             parameters |= {"ChecksumType": "FULL_OBJECT", "MpuObjectSize": size}
-        chosen = [{"PartNumber": p.part_number, "ETag": quoted(p.etag)} for p in parts]
+        repeated = None if checksum is not None or algorithm is None else algorithm
+        chosen = [completed_part(part, repeated) for part in parts]
         answer = self._write(
             operation,
             key,

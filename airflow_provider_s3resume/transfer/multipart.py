@@ -120,7 +120,7 @@ class _MultipartCopy:
         self._source = source
         self._info = info
         self._key = entry.target_key
-        self._algorithm = algorithm_for(info, context.target.capabilities)
+        self._algorithm = algorithm_for(info, context.target.capabilities, COMBINABLE)
         self._source_uri = context.source_uri(entry.key)
         self._target_uri = context.target_uri(entry.target_key)
         self._last_expected: Expected | None = None
@@ -417,6 +417,7 @@ class _MultipartCopy:
                     parts,
                     size=expected.size,
                     checksum=expected.checksum if upload.full_object else None,
+                    algorithm=upload.algorithm,
                     condition=condition,
                 )
             except (PreconditionFailedError, ObjectNotFoundError, UploadNotFoundError) as error:

@@ -22,7 +22,7 @@ from airflow_provider_s3resume.transfer.layouts import part_by_part
 from airflow_provider_s3resume.transfer.outcomes import Proof
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from airflow_provider_s3resume.plan.objects import ObjectInfo
     from airflow_provider_s3resume.plan.parts import PartLayout
@@ -59,11 +59,19 @@ def expected_of(
     return Expected(size=size, etag=composite_etag([p.etag for p in parts]), checksum=checksum)
 
 
-def algorithm_for(info: ObjectInfo, capabilities: Capabilities) -> ChecksumAlgorithm | None:
-    """Choose the checksum that the parts carry: the source's own where the target checks it."""
+def algorithm_for(
+    info: ObjectInfo,
+    capabilities: Capabilities,
+    usable: Collection[ChecksumAlgorithm] = frozenset(ChecksumAlgorithm),
+) -> ChecksumAlgorithm | None:
+    """Choose the checksum that is sent: the source's own where the target checks it.
+
+    :param usable: only these are taken over from the source. The parts of a multipart upload carry
+        what can be combined: a SHA of parts says nothing about one of the whole.
+    """
     taken = capabilities.part_checksums
     for checksum in info.checksums:
-        if checksum.full_object and checksum.algorithm in taken:
+        if checksum.full_object and checksum.algorithm in taken and checksum.algorithm in usable:
             return checksum.algorithm
     return next(iter(taken), None)
 

@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -41,7 +41,6 @@ SEAWEED: dict[str, object] = {
     "list_order": "unordered",
     "key_folding": True,
     "addressing_style": "path",
-    "stream_parts": False,
     "read_timeout_s": 20,
 }
 PART = 5 * MIB
@@ -59,13 +58,14 @@ class Place:
     access_key: str
     secret_key: str
     bucket: str
+    extra: dict[str, object] = field(default_factory=dict)
 
     def open(self, service: str, stop: StopSignal | None = None) -> ObjectStore:
         """Return the store.
 
         :param service: the server's own address: wires change from attempt to attempt.
         """
-        settings = store_settings_from_extra(SEAWEED)
+        settings = store_settings_from_extra({**SEAWEED, **self.extra})
         options: dict[str, Any] = client_config(settings)
         client = boto3.client(
             "s3",
@@ -87,6 +87,8 @@ class Job:
     target: Place
     ref: dict[str, Any]
     concurrency: int = 2
+    part_size: int = PART
+    memory_budget: int = 64 * MIB
 
     def run(self, stop: StopSignal | None = None) -> BatchResult:
         """Make one attempt."""
@@ -98,9 +100,9 @@ class Job:
             StateLocation(target),
             BatchRef(**self.ref),
             CopyConfig(
-                part_size=PART,
+                part_size=self.part_size,
                 multipart_threshold=PART,
-                memory_budget=64 * MIB,
+                memory_budget=self.memory_budget,
                 part_concurrency=self.concurrency,
                 object_concurrency=2,
             ),

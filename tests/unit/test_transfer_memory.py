@@ -180,6 +180,7 @@ class Forgetful(MemoryStore):
         *,
         size: int,
         checksum: Checksum | None,
+        algorithm: ChecksumAlgorithm | None = None,  # noqa: ARG002
         condition: Condition | None = None,  # noqa: ARG002
     ) -> Written:
         """Keep the full-object checksum."""
