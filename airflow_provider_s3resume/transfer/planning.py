@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_s3resume.exceptions import (
+    AccessDeniedError,
+    BucketNotFoundError,
     InvalidInputError,
     ManifestError,
     ObjectNotFoundError,
@@ -37,6 +40,7 @@ from airflow_provider_s3resume.plan.objects import (
     KeyRange,
     Location,
     key_bytes,
+    object_uri,
 )
 from airflow_provider_s3resume.plan.parts import largest_object
 from airflow_provider_s3resume.transfer.proven import ByRange, load_proven, pair_name
@@ -125,15 +129,19 @@ def check_sides(
 ) -> SidesReport:
     """Make sure that both sides answer and that the state location is ours; cut the key ranges.
 
-    :raises BucketNotFoundError, AccessDeniedError: naming the side that does not answer.
+    :raises BucketNotFoundError, AccessDeniedError: naming the parameter and the side that does not
+        answer.
     :raises InvalidInputError: if the state location holds somebody else's objects.
     """
-    source.check_access()
-    target.check_access()
     # A first page each: a side that may be headed and not listed is found out here.
-    next(iter(source.list_objects(request.source_prefix)), None)
-    next(iter(target.list_objects(request.target_prefix)), None)
-    state.ensure(now)
+    with _naming("source_uri", source, request.source_prefix):
+        source.check_access()
+        next(iter(source.list_objects(request.source_prefix)), None)
+    with _naming("target_uri", target, request.target_prefix):
+        target.check_access()
+        next(iter(target.list_objects(request.target_prefix)), None)
+    with _naming("state_uri", state.store, state.prefix):
+        state.ensure(now)
     warnings = _warnings(source, target, state, now)
     for warning in warnings:
         log.warning("%s", warning)
@@ -143,6 +151,20 @@ def check_sides(
         ranges=_ranges(source, target, state, request),
         warnings=tuple(warnings),
     )
+
+
+@contextmanager
+def _naming(parameter: str, store: ObjectStore, prefix: str) -> Iterator[None]:
+    """Say in an error which parameter named the place, and what is accepted."""
+    try:
+        yield
+    except (AccessDeniedError, BucketNotFoundError) as error:
+        found = object_uri(store.bucket, prefix)
+        detail = (
+            f"{error.detail} ({parameter}: found {found!r}, accepted is a bucket that exists and "
+            "that the credentials of its connection may use)"
+        )
+        raise type(error)(error.operation, error.subject, detail) from error
 
 
 def make_plan(
