@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 
 import pytest
 
+from tests.e2e.places import Places
 from tests.support.wired_stage import WiredStage
 
 
 @pytest.fixture(scope="session")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WiredStage]:
     """Give the running stage, its source filled with the demo's data."""
-    with WiredStage(tmp_path_factory.mktemp("stage")) as running:
+    env = {"S3RESUME_POKE_INTERVAL_S": "1", "S3RESUME_RETRY_DELAY_S": "1"}
+    with WiredStage(tmp_path_factory.mktemp("stage"), env=env) as running:
         yield running
+
+
+@pytest.fixture
+def places(stage: WiredStage) -> Places:
+    """Give two empty buckets that no other test uses."""
+    name = f"own-{secrets.token_hex(4)}"
+    stage.source.client().create_bucket(Bucket=name)
+    stage.target.client().create_bucket(Bucket=name)
+    return Places(stage=stage, bucket=name)
