@@ -2,7 +2,8 @@
 
 ``run`` starts two servers and an Airflow, runs the nightly sync, prints its report, compares both
 buckets with rclone, and ends what it started; with ``KEEP=1`` everything stays up until Ctrl-C or
-``stop``. The state stays in ``.state/demo``: run again, it copies nothing.
+``stop``. The state stays in ``.state/demo`` (or in the folder ``DEMO_STATE``): run again, it copies
+nothing.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from tests.support.stage import (
 from tests.support.watchdog import session_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-STATE = ROOT / ".state" / "demo"
+STATE = Path(os.environ.get("DEMO_STATE") or ROOT / ".state" / "demo").resolve()
 PID = STATE / "pid"
 PORTS = {"DEMO_PORT": 8080, "DEMO_SOURCE_PORT": 10300, "DEMO_TARGET_PORT": 10400}
 STOP_DEADLINE_S = 90.0

@@ -19,6 +19,7 @@ from tests.support.airflow_api import ApiError
 from tests.support.airflow_home import AirflowHome
 from tests.support.demo_data import ensure_bucket, seed
 from tests.support.endpoints import S3Endpoint
+from tests.support.ports import require_free
 from tests.support.seaweed import SeaweedServer
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -88,9 +89,14 @@ class Stage:
     def start(self) -> Self:
         """Start both servers, fill the source while Airflow starts, and make the pool."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self._airflow_port is not None:
+            require_free(self._airflow_port)  # Before the servers start for nothing.
         with ExitStack() as stack, ThreadPoolExecutor(4) as pool:
-            for started in [pool.submit(server.start) for server in (self.source, self.target)]:
-                stack.callback(started.result().stop)
+            servers = (self.source, self.target)
+            for server in servers:
+                stack.callback(server.stop)
+            for started in [pool.submit(server.start) for server in servers]:
+                started.result()
             filled = pool.submit(self._prepare_buckets)
             self.airflow = self._airflow(*self.endpoints_for_airflow())
             stack.enter_context(self.airflow)

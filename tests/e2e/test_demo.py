@@ -1,0 +1,123 @@
+"""The demo as a person runs it: what it says when it cannot start, and that it leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from urllib.error import HTTPError
+
+import pytest
+
+from tests.support.airflow_api import AirflowApi
+from tests.support.demo import PORTS, last_line
+from tests.support.ports import LOOPBACK, free_block, free_port
+from tests.support.processes import Child, wait_until
+from tests.support.stage import NIGHTLY
+from tests.support.watchdog import PROC, session_of
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+COMMAND = [sys.executable, "-m", "tests.support.demo"]
+UP_DEADLINE_S = 180.0
+END_DEADLINE_S = 60.0
+
+
+def environment(state: Path) -> dict[str, str]:
+    """Return the environment of a demo with a state and ports of its own."""
+    ports = {
+        "DEMO_PORT": free_port(),
+        "DEMO_SOURCE_PORT": free_block(10, with_grpc=True),
+        "DEMO_TARGET_PORT": free_block(10, with_grpc=True),
+    }
+    numbers = {name: str(port) for name, port in ports.items()}
+    return {**os.environ, **numbers, "DEMO_STATE": str(state)}
+
+
+def demo(command: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run the demo to its end."""
+    return subprocess.run(
+        [*COMMAND, command], env=env, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def processes_of(state: Path) -> set[int]:
+    """Return the processes that have a demo's state folder in their environment."""
+    found = set()
+    for entry in PROC.iterdir():
+        if entry.name.isdigit() and session_of(int(entry.name)) is not None:
+            try:
+                environ = (entry / "environ").read_bytes()
+            except OSError:
+                continue
+            if str(state).encode() in environ:
+                found.add(int(entry.name))
+    return found
+
+
+def wait_for_nothing_left(state: Path) -> None:
+    """Return once no process of a demo is left."""
+    wait_until(lambda: not processes_of(state), deadline_s=15, what="no process is left")
+
+
+@pytest.mark.parametrize("variable", sorted(PORTS))
+def test_a_port_in_use_is_named(tmp_path: Path, variable: str) -> None:
+    """The demo says which port it is and how to choose another one, and leaves nothing running."""
+    env = environment(tmp_path)
+    with socket.create_server((LOOPBACK, int(env[variable]))):
+        ended = demo("run", env)
+    assert ended.returncode == 1
+    assert f"error: port {env[variable]} on {LOOPBACK} is in use" in ended.stderr
+    assert variable in ended.stderr
+    assert "Traceback" not in ended.stderr
+    wait_for_nothing_left(tmp_path)
+
+
+def test_a_port_that_is_none_is_refused(tmp_path: Path) -> None:
+    """The message names the variable, what was found and what is accepted."""
+    ended = demo("run", {**environment(tmp_path), "DEMO_PORT": "eighty"})
+    assert ended.returncode == 1
+    expected = "error: DEMO_PORT: found 'eighty', accepted is a number from 1024 to 55000"
+    assert ended.stderr.strip() == expected
+
+
+def test_the_demo_asks_for_a_login_runs_once_and_ends_on_ctrl_c(tmp_path: Path) -> None:
+    """A second demo says that one runs; Ctrl-C in the middle of the sync ends every process."""
+    env = environment(tmp_path)
+    log = tmp_path / "demo.log"
+    with Child("demo", [*COMMAND, "run"], log_file=log, env=env, cwd=ROOT) as running:
+        running.wait_ready(
+            lambda: "Running the nightly" in log.read_text(), deadline_s=UP_DEADLINE_S
+        )
+        url = f"http://{LOOPBACK}:{env['DEMO_PORT']}"
+        with pytest.raises(HTTPError) as refused:
+            urllib.request.urlopen(f"{url}/api/v2/dags")  # noqa: S310 - ours
+        with refused.value:
+            assert refused.value.code == 401
+        line = next(li for li in log.read_text().splitlines() if li.startswith("Login:"))
+        username, password = line.removeprefix("Login:").strip().split(" / ")
+        assert AirflowApi(url, username=username, password=password).has_dag(NIGHTLY)
+
+        second = demo("run", env)
+        assert second.returncode == 1
+        assert second.stderr.strip() == (
+            "error: the demo is running already; `make demo-stop` ends it"
+        )
+
+        os.kill(running.pid, signal.SIGINT)
+        assert running.process.wait(END_DEADLINE_S) == 0
+        assert log.read_text().splitlines()[-1] == "The demo has stopped."
+        wait_for_nothing_left(tmp_path)
+    assert demo("stop", env).stdout.strip() == "The demo is not running."
+
+
+def test_the_last_line_sums_up_the_report() -> None:
+    """Six figures in a fixed order, all of them the report's own."""
+    names = ("bytes", "copied", "failed", "kept_parts", "planned", "verified")
+    report = dict(zip(names, range(6), strict=True))
+    assert last_line(report) == (
+        "demo: planned=4 copied=1 kept_parts=3 failed=2 verified=5 bytes=0"
+    )
