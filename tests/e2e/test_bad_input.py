@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from tests.e2e.places import writes_to
-from tests.support.stage import NIGHTLY, POOL, SEAWEED, SOURCE_CONN
+from tests.support.stage import NIGHTLY, POOL, SEAWEED
 from tests.support.wired_stage import WiredStage
 
 WRONG_CONN = "wrong_keys"
@@ -95,15 +95,3 @@ def test_a_pool_that_does_not_exist(stage: WiredStage) -> None:
     log = refusal(stage)
     assert f"pool of the task 'transfer': found '{POOL}'" in log
     assert f"airflow pools set {POOL}" in log
-
-
-def test_places_that_lie_in_one_another(stage: WiredStage) -> None:
-    """A target inside its own source is refused, although nothing else is wrong with it."""
-    conf = {
-        "source_conn_id": "s3_target",
-        "source_uri": "s3://demo-target/",
-        "target_uri": "s3://demo-target/copy/",
-    }
-    log = refusal(stage, conf)
-    assert "target_uri: found 's3://demo-target/copy/'" in log
-    assert SOURCE_CONN not in log
