@@ -11,7 +11,6 @@ import pytest
 from tests.e2e.places import Places
 from tests.support.wired_stage import WiredStage
 
-
 HERE = Path(__file__).resolve().parent
 
 
