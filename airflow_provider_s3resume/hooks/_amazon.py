@@ -6,6 +6,7 @@ Imported only when a client is made: boto3 costs a DAG parse more than everythin
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -15,9 +16,9 @@ from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionW
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from airflow_provider_s3resume.exceptions import InvalidInputError
+from airflow_provider_s3resume.exceptions import InvalidInputError, StoreError
 from airflow_provider_s3resume.storage.layers import Layer
-from airflow_provider_s3resume.storage.s3 import S3Store
+from airflow_provider_s3resume.storage.s3 import S3Store, discover_region
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from airflow_provider_s3resume.hooks._connections import Facts
     from airflow_provider_s3resume.storage.s3 import S3Settings
 
+AMAZON = frozenset({"https://s3.amazonaws.com", "https://s3.amazonaws.com.cn"})
 CLIENT_ERRORS: tuple[type[Exception], ...] = (BotoCoreError, ClientError)
 
 
@@ -66,6 +68,23 @@ def make_client(facts: Facts, config: dict[str, Any]) -> S3Client:
             facts.subject, found=f"{type(error).__name__}: {error}", accepted=accepted
         ) from error
     return client
+
+
+def make_client_near(facts: Facts, config: dict[str, Any], bucket: str) -> S3Client:
+    """Return a client in the bucket's own region, if the connection names no region and no host.
+
+    A client of another region is redirected by the service, once for every new connection.
+    """
+    client = make_client(facts, config)
+    if service_of(client.meta.endpoint_url) not in AMAZON or facts.extra.get("region_name"):
+        return client
+    try:
+        region = discover_region(client, bucket)
+    except StoreError:
+        return client  # The first real call says what is wrong, and of which place.
+    if region in {"", client.meta.region_name}:
+        return client
+    return make_client(replace(facts, extra={**facts.extra, "region_name": region}), config)
 
 
 def _merged(ours: dict[str, Any], users: Config) -> Config:

@@ -61,7 +61,7 @@ class S3ResumeHook(BaseHook):
         from airflow_provider_s3resume.storage.layers import sleep_through  # noqa: PLC0415
 
         rates = self._rates()
-        store = RenewableStore(self.get_conn, bucket, lambda: self.store_settings)
+        store = RenewableStore(self._conn_near(bucket), bucket, lambda: self.store_settings)
         return build_store(
             store, rates=rates, wait=wait or sleep_through, refresh=self._renew(store)
         )
@@ -75,6 +75,14 @@ class S3ResumeHook(BaseHook):
         from airflow_provider_s3resume.storage.s3 import client_config  # noqa: PLC0415 - boto3
 
         return make_client(self.facts, client_config(self.store_settings))
+
+    def _conn_near(self, bucket: str) -> Callable[[], S3Client]:
+        from airflow_provider_s3resume.hooks._amazon import (  # noqa: PLC0415 - boto3
+            make_client_near,
+        )
+        from airflow_provider_s3resume.storage.s3 import client_config  # noqa: PLC0415 - boto3
+
+        return lambda: make_client_near(self.facts, client_config(self.store_settings), bucket)
 
     @cached_property
     def facts(self) -> Facts:

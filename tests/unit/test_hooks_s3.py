@@ -12,6 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from airflow_provider_s3resume.exceptions import (
+    AccessDeniedError,
     CredentialsExpiredError,
     InvalidInputError,
     S3ResumeError,
@@ -23,6 +24,12 @@ from airflow_provider_s3resume.storage.s3 import S3Store
 
 SECRET = "wJalrXUtnFEMIK7MDENG"
 Connect = Callable[..., S3ResumeHook]
+
+
+@pytest.fixture(autouse=True)
+def no_questions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask no service of the outside for a bucket's region."""
+    monkeypatch.setattr(_amazon, "discover_region", lambda *_: "")
 
 
 @pytest.fixture
@@ -236,6 +243,43 @@ def test_expired_credentials_are_read_again_from_the_connection(
     connect(login="new")
     store.check_access()
     assert seen == ["old", "new"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "region"),
+    [
+        ({}, "eu-north-1"),
+        ({"region_name": "eu-west-1"}, "eu-west-1"),
+        ({"endpoint_url": "http://127.0.0.1:9000"}, None),
+    ],
+)
+def test_a_bucket_of_amazon_is_reached_in_its_own_region(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, extra: dict[str, str], region: str | None
+) -> None:
+    """Where the connection names neither a region nor a host, the service is asked."""
+    asked: list[str] = []
+
+    def discover(_client: object, bucket: str) -> str:
+        asked.append(bucket)
+        return "eu-north-1"
+
+    monkeypatch.setattr(_amazon, "discover_region", discover)
+    facts = connect(extra=extra).facts
+    client = _amazon.make_client_near(facts, {}, "bucket")
+    assert asked == ([] if extra else ["bucket"])
+    assert region is None or client.meta.region_name == region
+
+
+def test_a_region_that_cannot_be_found_out_is_left_to_the_first_call(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error of the first real call says more than one of a question about the region."""
+
+    def refuse(_client: object, bucket: str) -> str:
+        raise AccessDeniedError("HeadBucket", bucket, "AccessDenied")
+
+    monkeypatch.setattr(_amazon, "discover_region", refuse)
+    assert _amazon.make_client_near(connect().facts, {}, "bucket").meta.service_model is not None
 
 
 class TestTestConnection:
