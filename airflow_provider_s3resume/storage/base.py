@@ -45,6 +45,7 @@ class Capabilities:
     """What a store can do at all. Ask this, never which service it is.
 
     :param ordered_listing: objects are listed in UTF-8 byte order.
+    :param lists_ranges: listing a key range does not cost a listing of all that lies before it.
     :param folds_keys: the service makes ``a//b`` and ``a/b`` one key, drops leading slashes and
         refuses ``.`` and ``..`` segments.
     :param part_checksums: algorithms that the service checks on UploadPart and PutObject, best
@@ -60,6 +61,7 @@ class Capabilities:
     """
 
     ordered_listing: bool = True
+    lists_ranges: bool = True
     folds_keys: bool = False
     part_checksums: tuple[ChecksumAlgorithm, ...] = ()
     full_object_checksum: bool = False

@@ -54,7 +54,7 @@ class SortedListing(Layer):
     @property
     def capabilities(self) -> Capabilities:
         """What the inner store can do, and order."""
-        return replace(self.inner.capabilities, ordered_listing=True)
+        return replace(self.inner.capabilities, ordered_listing=True, lists_ranges=False)
 
     def list_objects(
         self, prefix: str = "", key_range: KeyRange = ALL_KEYS

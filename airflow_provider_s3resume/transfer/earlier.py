@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from os.path import commonprefix
 from typing import TYPE_CHECKING
 
 from airflow_provider_s3resume.exceptions import ObjectNotFoundError
@@ -50,7 +51,8 @@ def target_etags(
     first, last = min(keys, key=key_bytes), max(keys, key=key_bytes)
     found: dict[str, tuple[int, str | None]] = {}
     # The range ends before its stop; a NUL behind the last key makes it the next possible key.
-    for listed in target.list_objects("", KeyRange(start=first, stop=last + "\0")):
+    key_range = KeyRange(start=first, stop=last + "\0")
+    for listed in target.list_objects(commonprefix([first, last]), key_range):
         if listed.key in keys:
             found[listed.key] = (listed.size, listed.etag)
     return found

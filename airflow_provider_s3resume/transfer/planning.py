@@ -349,7 +349,7 @@ def _ranges(
     source: ObjectStore, target: ObjectStore, state: StateLocation, request: PlanRequest
 ) -> tuple[KeyRange, ...]:
     """Cut at the quantiles of the last run's manifest; one range where there is none."""
-    if not (source.capabilities.ordered_listing and target.capabilities.ordered_listing):
+    if not (source.capabilities.lists_ranges and target.capabilities.lists_ranges):
         return (ALL_KEYS,)
     sides = SidesReport(
         source=_side(source, request.source_prefix), target=_side(target, request.target_prefix)

@@ -195,6 +195,9 @@ def test_quantiles_of_a_large_listing_cut_the_next_one() -> None:
         KeyRange(start="key-2", stop="key-5"),
         KeyRange(start="key-5"),
     )
+    sync.target.capabilities = replace(sync.target.capabilities, lists_ranges=False)
+    assert ranges(cut) == (ALL_KEYS,), "each range would cost a listing of the whole bucket"
+    sync.target.capabilities = replace(sync.target.capabilities, lists_ranges=True)
     assert ranges("{damaged") == (ALL_KEYS,)
     assert ranges(manifest.to_json().replace('"schema":1', '"schema":99')) == (ALL_KEYS,)
 

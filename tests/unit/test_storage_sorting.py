@@ -94,3 +94,11 @@ def test_the_temporary_file_goes_when_the_reader_stops(tmp_path: Path) -> None:
     with pytest.raises(ListingError):
         next(sort_listing(failing(), 2, str(tmp_path)))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sorted_listing_says_that_ranges_cost_a_whole_listing() -> None:
+    """So that nobody cuts such a bucket into ranges, each of which would list all of it."""
+    unordered = dataclasses.replace(AMAZON_S3, ordered_listing=False)
+    capabilities = SortedListing(MemoryStore(capabilities=unordered)).capabilities
+    assert capabilities.ordered_listing
+    assert not capabilities.lists_ranges
