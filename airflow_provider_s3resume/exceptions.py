@@ -79,7 +79,9 @@ class StoreError(S3ResumeError):
     """
 
     def __init__(self, operation: str, subject: str, detail: str) -> None:
-        super().__init__(f"{operation} of {subject}: {detail}")
+        # A key may hold line breaks: they must not make lines of their own in a log.
+        shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in subject)
+        super().__init__(f"{operation} of {shown}: {detail}")
         self.operation = operation
         self.subject = subject
         self.detail = detail

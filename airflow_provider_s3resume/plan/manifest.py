@@ -203,12 +203,22 @@ class Manifest:
             ) from error
 
 
+CLOCK_SKEW_S = 900.0
+"""Seconds that two workers' clocks may differ; the services refuse signatures beyond that."""
+
+
 def check_age(manifest: Manifest, *, now: float, max_age_s: float) -> None:
     """Refuse a manifest that is too old to act on (c35).
 
     :raises ManifestError: naming its age and the limit.
     """
     age = now - manifest.created
+    if age < -CLOCK_SKEW_S:
+        raise ManifestError(
+            f"manifest {manifest.run_id!r}",
+            found=f"made {-age:.0f} s in the future",
+            accepted="one made in the past; set this worker's clock",
+        )
     if age > max_age_s:
         raise ManifestError(
             f"manifest {manifest.run_id!r}",

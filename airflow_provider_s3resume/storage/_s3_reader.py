@@ -9,8 +9,13 @@ from typing import Any, Final, Self
 
 from urllib3.exceptions import HTTPError
 
-from airflow_provider_s3resume.exceptions import RangeMismatchError, TransientStoreError
-from airflow_provider_s3resume.plan.objects import ByteRange, ObjectInfo
+from airflow_provider_s3resume.exceptions import (
+    PreconditionFailedError,
+    RangeMismatchError,
+    TransientStoreError,
+)
+from airflow_provider_s3resume.plan.digests import normal_etag
+from airflow_provider_s3resume.plan.objects import ByteRange, ObjectInfo, SourceIdentity
 from airflow_provider_s3resume.plan.parts import MIB
 from airflow_provider_s3resume.storage._s3_errors import translated
 
@@ -36,6 +41,17 @@ def check_answer(
     if found != expected:
         detail = f"status, length and range are {found}, expected were {expected}"
         raise RangeMismatchError(_OPERATION, subject, detail)
+
+
+def check_identity(info: ObjectInfo, identity: SourceIdentity, subject: str) -> None:
+    """Refuse an answer of another object: there are services that do not look at ``If-Match``.
+
+    :raises PreconditionFailedError: naming both ETags.
+    """
+    found, meant = normal_etag(info.etag), normal_etag(identity.etag)
+    if found is not None and meant is not None and found != meant:
+        detail = f"answered ETag {found} to If-Match {meant}: it is another object by now"
+        raise PreconditionFailedError(_OPERATION, subject, detail)
 
 
 def _ranged(byte_range: ByteRange, size: int) -> tuple[int, str, str]:

@@ -47,7 +47,11 @@ from airflow_provider_s3resume.storage._s3_headers import (
     version_parameters,
     written,
 )
-from airflow_provider_s3resume.storage._s3_reader import S3RangeReader, check_answer
+from airflow_provider_s3resume.storage._s3_reader import (
+    S3RangeReader,
+    check_answer,
+    check_identity,
+)
 from airflow_provider_s3resume.storage._s3_settings import (
     S3Settings,
     client_config,
@@ -159,6 +163,7 @@ class S3Store:
         # StreamingBody would count, copy and check once more; its stream is urllib3's response.
         reader = S3RangeReader(answer["Body"]._raw_stream, info, length, subject)  # noqa: SLF001
         try:
+            check_identity(info, identity, subject)
             check_answer(answer, byte_range, identity.size, subject)
         except BaseException:
             reader.abort()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+import traceback
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from functools import partial
@@ -223,11 +224,14 @@ class _Run:
         except S3ResumeError as error:
             self._fail(entry, error)
             return
+        except Exception as error:  # noqa: BLE001 - what one object meets must not end the others
+            self._fail(entry, _unexpected(error))
+            return
         self._context.progress.add(objects_done=1)
         self._journal.add(outcome)
 
     def _fail(self, entry: CopyEntry, error: S3ResumeError) -> None:
-        log.error("%s: %s", entry.key, error)
+        log.error("%r: %s", entry.key, error)
         self._context.progress.add(objects_failed=1)
         self._journal.add(
             Outcome(
@@ -257,3 +261,13 @@ class _Run:
         except S3ResumeError as error:
             if not error.retryable:
                 self._hopeless = error
+
+
+def _unexpected(error: Exception) -> S3ResumeError:
+    """Return an error of ours for one that should not have come up here.
+
+    Its text may hold anything, a secret included: only its kind and place are told.
+    """
+    place = "".join(traceback.format_tb(error.__traceback__))
+    log.error("unexpected %s at\n%s", type(error).__name__, place)
+    return S3ResumeError(f"unexpected {type(error).__name__}; the task's log says where")

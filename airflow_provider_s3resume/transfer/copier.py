@@ -6,9 +6,14 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from airflow_provider_s3resume.exceptions import ObjectNotFoundError, SourceChangedError
+from airflow_provider_s3resume.exceptions import (
+    ObjectNotFoundError,
+    SourceChangedError,
+    TransientStoreError,
+    UnsupportedError,
+)
 from airflow_provider_s3resume.plan.digests import part_count_of_etag
-from airflow_provider_s3resume.plan.objects import SourceIdentity, object_uri
+from airflow_provider_s3resume.plan.objects import KeyRange, SourceIdentity, object_uri
 from airflow_provider_s3resume.plan.parts import check_object_size
 from airflow_provider_s3resume.transfer.checkpoints import CheckpointRecords, Stored
 from airflow_provider_s3resume.transfer.cleanup import abort_uploads_of
@@ -42,7 +47,8 @@ def copy_object(context: CopyContext, entry: CopyEntry) -> Outcome:
     context.stop.check()
     try:
         now = context.source.head(entry.key)
-    except ObjectNotFoundError:
+    except ObjectNotFoundError as error:
+        _check_gone(context, entry, error)
         return _gone(context, entry)
     log.warning(
         "%s: the source was replaced since the plan (was ETag %s, %d bytes; is ETag %s, %d "
@@ -61,6 +67,10 @@ def _copy(
     context: CopyContext, entry: CopyEntry, identity: SourceIdentity, *, planned: bool
 ) -> Outcome:
     check_object_size(entry.key, identity.size, context.target.limits)
+    if identity.size and not (identity.etag or identity.version_id):
+        uri = object_uri(context.source.bucket, entry.key)
+        detail = "the source gives neither an ETag nor a version: ranges of it could be mixed"
+        raise UnsupportedError("GetObject", uri, detail)
     source = ExactSource(context.source, entry.key, identity, context.stop)
     if _in_one_request(context, identity):
         landed = _single(context, entry, source, planned=planned)
@@ -142,6 +152,21 @@ def _abort_earlier(context: CopyContext, entry: CopyEntry) -> None:
     )
     if isinstance(stored, Stored):
         abort_uploads_of(context.target, entry.target_key, stored.checkpoint)
+
+
+def _check_gone(context: CopyContext, entry: CopyEntry, error: ObjectNotFoundError) -> None:
+    """Make sure that the object is gone, and not its bucket, or our access to it.
+
+    HEAD has no body: a bucket that vanished, a gateway's own 404 and a deleted object look alike.
+
+    :raises StoreError: if the bucket does not answer, or lists the object all the same.
+    """
+    context.source.check_access()
+    just_this = KeyRange(start=entry.key, stop=entry.key + "\0")
+    if any(found.key == entry.key for found in context.source.list_objects(entry.key, just_this)):
+        uri = object_uri(context.source.bucket, entry.key)
+        detail = "HEAD does not find it, the listing does"
+        raise TransientStoreError("HeadObject", uri, detail) from error
 
 
 def _gone(context: CopyContext, entry: CopyEntry) -> Outcome:

@@ -52,7 +52,9 @@ def target_etags(
     found: dict[str, tuple[int, str | None]] = {}
     # The range ends before its stop; a NUL behind the last key makes it the next possible key.
     key_range = KeyRange(start=first, stop=last + "\0")
-    for listed in target.list_objects(commonprefix([first, last]), key_range):
+    # Keys are opaque strings here, no paths: what they share is compared character by character.
+    shared = commonprefix([first, last])  # noqa: RUF071
+    for listed in target.list_objects(shared, key_range):
         if listed.key in keys:
             found[listed.key] = (listed.size, listed.etag)
     return found
