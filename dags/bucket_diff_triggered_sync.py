@@ -71,7 +71,7 @@ The transfer tasks need their pool: `airflow pools set {POOL} 4 "S3 transfers"`.
     wait = BucketDiffSensor(
         task_id="wait",
         **SIDES_FROM_PARAMS,
-        rule="{{ params.rule }}",
+        **PLANNING_FROM_PARAMS,
         min_objects="{{ params.min_objects }}",
         min_bytes="{{ params.min_bytes }}",
         min_age_s="{{ params.min_age_s }}",

@@ -50,6 +50,18 @@ class Sides:
     state_conn_id: str | None = None
     state_uri: str | None = None
 
+    def means_the_same_as(self, other: Sides) -> bool:
+        """Tell whether both name the same connections and places, defaults filled in.
+
+        :raises InvalidInputError: if a URI of either cannot be read.
+        """
+        return self._meant() == other._meant()
+
+    def _meant(self) -> tuple[object, ...]:
+        places = parse_places(self.source_uri, self.target_uri, self.state_uri)
+        state_conn_id = self.state_conn_id or self.target_conn_id
+        return self.source_conn_id, self.target_conn_id, state_conn_id, places
+
     def open(self, wait: Wait | None = None, *, named: bool = False) -> OpenSides:
         """Check the URIs, read the connections and return the stores; asks no service yet.
 

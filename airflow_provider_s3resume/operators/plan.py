@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_s3resume.exceptions import InvalidInputError, ManifestError
 from airflow_provider_s3resume.hooks._errors import hopeless_fails
-from airflow_provider_s3resume.hooks._values import document, optional
+from airflow_provider_s3resume.hooks._values import document, flag, optional
 from airflow_provider_s3resume.hooks.planning import PlanArguments
 from airflow_provider_s3resume.hooks.sides import OpenSides, PlanReference
 from airflow_provider_s3resume.operators._running import Interruption, run_stoppable
@@ -139,7 +140,8 @@ class PlanSyncOperator(_PlanningOperator):
     :param sides_name: name of what :class:`ListSyncOperator` kept (its result's ``sides``);
         without it both sides are checked here.
     :param plan: a plan that is there already, such as the result of ``BucketDiffSensor``: it is
-        taken over and nothing is listed again.
+        taken over and nothing is listed again. It must be of the same sides, and has the rule and
+        the batches that it was made with; ``plan_only`` makes a dry run of it all the same.
     """
 
     template_fields: Sequence[str] = (*SIDES_FIELDS, *PLAN_FIELDS, "sides_name", "plan")
@@ -187,11 +189,25 @@ class PlanSyncOperator(_PlanningOperator):
         given = document("plan", self.plan)
         if given:
             reference = PlanReference.from_json_dict(given)
+            self._check_same_sides(reference)
             taken = reference.open(stop.wait)
-            return lambda _: (reference, reference.load(taken.state))
+            dry_run = flag("plan_only", self.plan_only)
+            return lambda _: _take_over(taken, reference, run_id, dry_run=dry_run)
         opened = self.sides().open(stop.wait)
         request = self.request(run_id, opened)
         return lambda stop: self._make(opened, request, stop)
+
+    def _check_same_sides(self, reference: PlanReference) -> None:
+        own = self.sides()
+        if not own.source_uri and not own.target_uri:
+            return  # It names no sides of its own.
+        if not own.means_the_same_as(reference.sides):
+            raise InvalidInputError(
+                "plan",
+                found=f"a plan from {reference.sides.source_uri} to {reference.sides.target_uri}",
+                accepted="a plan of the connections, URIs and state location that the task names: "
+                f"from {own.source_uri} to {own.target_uri}",
+            )
 
     def _make(
         self, opened: OpenSides, request: PlanRequest, stop: StopSignal
@@ -208,6 +224,20 @@ class PlanSyncOperator(_PlanningOperator):
             stop=stop,
         )
         return PlanReference.of(self.sides(), key, manifest), manifest
+
+
+def _take_over(
+    opened: OpenSides, reference: PlanReference, run_id: str, *, dry_run: bool
+) -> tuple[PlanReference, Manifest]:
+    """Return a plan that is there; for a dry run, a copy of it that says so."""
+    from airflow_provider_s3resume.transfer.planning import store_dry_run  # noqa: PLC0415
+
+    manifest = reference.load(opened.state)
+    if manifest.dry_run or not dry_run:
+        return replace(reference, dry_run=manifest.dry_run), manifest
+    # Verify and report go by the manifest: that it was a dry run must stand there.
+    key, manifest = store_dry_run(opened.state, manifest, run_id)
+    return PlanReference.of(reference.sides, key, manifest, named=reference.named), manifest
 
 
 def plan_id(context: Context) -> str:

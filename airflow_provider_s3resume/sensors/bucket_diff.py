@@ -41,13 +41,14 @@ class BucketDiffSensor(BaseSensorOperator):
     :param source_conn_id, source_uri, target_conn_id, target_uri, state_conn_id, state_uri: as
         those of the operators.
     :param rule: how two objects of one key are told apart; see ``PlanSyncOperator``.
+    :param plan_only: the plan is for a dry run: nothing is copied by it.
     :param min_objects: objects to copy, at least.
     :param min_bytes: bytes to copy, at least.
     :param min_age_s: seconds since the newest of them was written, at least.
     :param poke_interval: seconds between two listings of both sides.
     """
 
-    template_fields: Sequence[str] = (*_SIDES, "rule", *_MINIMA)
+    template_fields: Sequence[str] = (*_SIDES, "rule", "plan_only", *_MINIMA)
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class BucketDiffSensor(BaseSensorOperator):
         state_conn_id: str | None = None,
         state_uri: str | None = None,
         rule: str = PlanArguments().rule,
+        plan_only: bool | str = False,
         min_objects: int | str = 1,
         min_bytes: int | str = 0,
         min_age_s: int | str = 0,
@@ -73,6 +75,7 @@ class BucketDiffSensor(BaseSensorOperator):
         self.state_conn_id = state_conn_id
         self.state_uri = state_uri
         self.rule = rule
+        self.plan_only = plan_only
         self.min_objects = min_objects
         self.min_bytes = min_bytes
         self.min_age_s = min_age_s
@@ -132,7 +135,7 @@ class BucketDiffSensor(BaseSensorOperator):
                 state_uri=optional(self.state_uri),
             ),
             run_id=f"{ti.dag_id}/{ti.run_id}/{ti.task_id}.{ti.try_number}",
-            plan=PlanArguments(rule=self.rule),
+            plan=PlanArguments(rule=self.rule, plan_only=self.plan_only),
             min_objects=self.min_objects,
             min_bytes=self.min_bytes,
             min_age_s=self.min_age_s,

@@ -210,6 +210,17 @@ def make_plan(
     return writer.manifest_key, manifest
 
 
+def store_dry_run(state: StateLocation, manifest: Manifest, run_id: str) -> tuple[str, Manifest]:
+    """Store a copy of a manifest that nothing may be copied by.
+
+    :returns: its name under the state prefix, and the copy.
+    """
+    key = f"{run_prefix(run_id)}/manifest.json"
+    dry = replace(manifest, run_id=run_id, dry_run=True, batches=())
+    state.write_text(key, dry.to_json())
+    return key, dry
+
+
 def pairs_manifest(
     source: ObjectStore,
     target: ObjectStore,

@@ -22,12 +22,15 @@ from airflow_provider_s3resume.exceptions import (
     TransientStoreError,
 )
 from airflow_provider_s3resume.hooks.s3 import S3ResumeHook
+from airflow_provider_s3resume.hooks.sides import Sides
 from airflow_provider_s3resume.operators.multipart_copy import ResumableMultipartCopyOperator
 from airflow_provider_s3resume.operators.plan import ListSyncOperator, PlanSyncOperator
 from airflow_provider_s3resume.operators.report import ReportSyncOperator
 from airflow_provider_s3resume.operators.verify import VerifyCopyOperator
 from airflow_provider_s3resume.plan.parts import GIB, MIB
 from airflow_provider_s3resume.storage._memory_reader import no_hook
+from airflow_provider_s3resume.transfer.stopping import StopSignal
+from airflow_provider_s3resume.triggers.bucket_diff import DiffQuestion
 from tests.dags.fakes import SIDES, Buckets, context_of
 from tests.dags.seeding import put
 
@@ -141,6 +144,44 @@ def test_a_plan_that_is_there_is_taken_over(buckets: Buckets) -> None:
     with pytest.raises(AirflowFailException) as raised:
         other.execute(context_of(other))
     assert isinstance(raised.value.__cause__, ManifestError)
+
+
+def test_c40_a_dry_run_of_a_plan_that_is_there_copies_nothing(buckets: Buckets) -> None:
+    """A sensor's plan knows of no dry run: the task that takes it over does."""
+    data = buckets.fill()
+    found = DiffQuestion(sides=Sides(**SIDES), run_id="asked").ask(StopSignal())
+    assert found is not None
+    task = PlanSyncOperator(task_id="diff", plan=found.to_json_dict(), plan_only="True", **SIDES)
+    context = context_of(task)
+    assert task.execute(context) == []
+    reference = context["ti"].xcoms["plan"]
+    assert (reference["dry_run"], reference["objects"]) == (True, len(data))
+    verify(reference)
+    done, events = report(reference)
+    assert (done["dry_run"], done["planned"], done["copied"]) == (True, len(data), 0)
+    assert events == []
+    assert buckets.copied() == {}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"source_uri": "s3://source/other/"},
+        {"target_uri": "s3://target/elsewhere/"},
+        {"source_conn_id": "tgt"},
+        {"state_uri": "s3://target/state/"},
+    ],
+)
+def test_c40_a_plan_of_other_sides_is_refused(buckets: Buckets, change: dict[str, Any]) -> None:
+    """What a task says of its sides is never silently replaced by what a plan says."""
+    buckets.fill()
+    _, reference = plan()
+    task = PlanSyncOperator(task_id="diff", plan=reference, **{**SIDES, **change})
+    with pytest.raises(AirflowFailException, match="plan: found 'a plan from s3://source/data/"):
+        task.execute(context_of(task))
+    spelt_out = {"state_uri": "s3://target/.s3resume/", "state_conn_id": "tgt"}
+    same = PlanSyncOperator(task_id="diff", plan=reference, **SIDES, **spelt_out)
+    assert same.execute(context_of(same))
 
 
 def test_named_objects_are_copied_one_by_one(buckets: Buckets) -> None:
