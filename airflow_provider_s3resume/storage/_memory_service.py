@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from airflow_provider_s3resume.exceptions import (
     AccessDeniedError,
@@ -48,11 +48,13 @@ class MemoryTraits:
 
     :param lists_resent_parts: ListParts gives a part that was sent twice twice (SeaweedFS).
     :param adds_checksum: objects written without one get a full-object CRC64NVME (Amazon S3).
+    :param encryption: what the bucket encrypts with where nothing is asked for.
     :param read_size: bytes that one ``readinto`` gives at most.
     """
 
     lists_resent_parts: bool = False
     adds_checksum: bool = True
+    encryption: str | None = None
     read_size: int | None = None
 
 
@@ -117,6 +119,7 @@ class MemoryService:
 
     def put(self, call: Call, data: bytes, upload: NewUpload, checksum: Checksum | None) -> Written:
         """Write a plain object whose bytes were checked."""
+        upload = self._encrypted(upload)
         kept = () if checksum is None or _is_md5(checksum) else (checksum,)
         etag = etag_of(data, upload.options, md5=self.capabilities.md5_etags)
         return self._store(call, data, etag, upload, kept)
@@ -126,8 +129,14 @@ class MemoryService:
         self._check_key(call)
         self._check_algorithm(call, upload.algorithm)
         upload_id = uuid.uuid4().hex
-        self.uploads[upload_id] = OpenUpload(key=call.key, upload=upload, initiated=self.clock())
+        self.uploads[upload_id] = OpenUpload(
+            key=call.key, upload=self._encrypted(upload), initiated=self.clock()
+        )
         return upload_id
+
+    def _encrypted(self, upload: NewUpload) -> NewUpload:
+        encryption = upload.options.encryption or self.traits.encryption
+        return replace(upload, options=replace(upload.options, encryption=encryption))
 
     def find_upload(self, call: Call, upload_id: str) -> OpenUpload:
         """Return the upload of exactly this key.

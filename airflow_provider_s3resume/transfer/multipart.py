@@ -40,7 +40,9 @@ from airflow_provider_s3resume.transfer.layouts import layout_of_copy
 from airflow_provider_s3resume.transfer.outcomes import Proof, Status
 from airflow_provider_s3resume.transfer.parts import PartMover
 from airflow_provider_s3resume.transfer.proving import (
+    PLAIN_ENCRYPTION,
     Expected,
+    WrittenParts,
     algorithm_for,
     attribute_notes,
     check_landed,
@@ -343,7 +345,7 @@ class _MultipartCopy:
         parts = self._covering(prepared.record)
         expected = expected_of(self._info.size, parts, self._algorithm)
         self._last_expected = expected
-        proof = self._proven(checkpoint, expected)
+        proof = self._proven(checkpoint, expected, parts)
         condition = self._condition()
         written = self._complete(checkpoint, parts, expected, condition, upload)
         found = look(self._context.target, self._key)
@@ -388,9 +390,14 @@ class _MultipartCopy:
             raise _StartOverError(f"part {absent[0]} is not listed by the target")
         return [seen[number] for number in sorted(seen)]
 
-    def _proven(self, checkpoint: Checkpoint, expected: Expected) -> Proof:
+    def _proven(
+        self, checkpoint: Checkpoint, expected: Expected, parts: Sequence[PartRecord]
+    ) -> Proof:
+        plain = self._context.config.options.encryption in PLAIN_ENCRYPTION
+        md5_etags = plain and self._context.target.capabilities.md5_etags
+        written = WrittenParts(parts=parts, md5_etags=md5_etags, algorithm=self._algorithm)
         try:
-            return prove_before(self._source, self._info, checkpoint.layout, expected)
+            return prove_before(self._source, self._info, checkpoint.layout, expected, written)
         except VerificationError:
             self._context.target.abort_upload(self._key, checkpoint.upload_id or "")
             self._context.records.forget(self._source_uri, self._target_uri)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ from airflow_provider_s3resume.plan.digests import (
     normal_etag,
 )
 from airflow_provider_s3resume.plan.objects import object_uri
+from airflow_provider_s3resume.plan.parts import MIB
+from airflow_provider_s3resume.transfer.hashing import Hasher
 from airflow_provider_s3resume.transfer.layouts import part_by_part
 from airflow_provider_s3resume.transfer.outcomes import Proof
 
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
 
 PLAIN_ENCRYPTION = frozenset({None, "AES256"})
 """Server-side encryption under which a plain ETag is still the MD5 of the bytes."""
+
+_READ_AGAIN = MIB
+"""Bytes held while a part is read again, whatever its size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +83,11 @@ def algorithm_for(
 
 
 def prove_before(
-    source: ExactSource, info: ObjectInfo, layout: PartLayout, expected: Expected
+    source: ExactSource,
+    info: ObjectInfo,
+    layout: PartLayout,
+    expected: Expected,
+    written: WrittenParts,
 ) -> Proof:
     """Compare what Complete would make with the source (c18), before the target is touched.
 
@@ -91,19 +101,19 @@ def prove_before(
         return Proof.CHECKSUM
     if match is Match.DIFFERENT:
         raise _mismatch(source, "full-object checksum", info, expected)
-    if layout.reproduces_source and _must_be_equal(source, info, layout, expected):
+    alike = layout.reproduces_source and _cut_alike(source, info, layout, expected)
+    if alike and written.tell_bytes(source, layout):
         raise _mismatch(source, "ETag over the same part layout", info, expected)
     return Proof.PARTS
 
 
-def _must_be_equal(
+def _cut_alike(
     source: ExactSource, info: ObjectInfo, layout: PartLayout, expected: Expected
 ) -> bool:
-    """Tell whether two ETags that differ mean different bytes.
+    """Tell whether the source's ETag is made of MD5s over parts known to be cut as ours are.
 
-    Only if both are made of MD5s over parts that are known to be cut alike. A layout that was
-    inferred from its first part is looked at part by part first: parts of 5, 7 and 6 bytes look
-    like uniform ones (c19a).
+    A layout that was inferred from its first part is looked at part by part first: parts of 5, 7
+    and 6 bytes look like uniform ones (c19a).
     """
     md5s = source.store.capabilities.md5_etags and info.encryption in PLAIN_ENCRYPTION
     if not md5s or expected.etag is None or info.etag is None:
@@ -112,6 +122,45 @@ def _must_be_equal(
         return True
     found = part_by_part(source, info.size, layout.count)
     return found is not None and list(found.ranges()) == list(layout.ranges())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenParts:
+    """The parts that the target holds, and what is known of their ETags.
+
+    :param md5_etags: the target's ETags should be MD5s: it says so, and no key was asked for.
+    :param algorithm: of the checksums that the parts carry.
+    """
+
+    parts: Sequence[PartRecord]
+    md5_etags: bool
+    algorithm: ChecksumAlgorithm | None
+
+    def tell_bytes(self, source: ExactSource, layout: PartLayout) -> bool:
+        """Tell whether the parts' ETags are known to speak of their bytes.
+
+        A bucket that encrypts with KMS by itself answers ETags that are no MD5s, and says so only
+        of finished objects. So the smallest part's range is read once more: if these are the bytes
+        that were sent, the ETag is their MD5 or it is none. If they are not, one of the two reads
+        was wrong, and the ETags differ for that.
+        """
+        if not self.md5_etags:
+            return False
+        part = min(self.parts, key=lambda one: (one.size, one.part_number))
+        if part.checksum is None or self.algorithm is None:
+            return True  # Each was compared with the MD5 of its bytes when it was sent.
+        if self.algorithm is ChecksumAlgorithm.MD5:
+            return _hex_of(part.checksum) == normal_etag(part.etag)
+        sent, md5 = Hasher(self.algorithm), Hasher(ChecksumAlgorithm.MD5)
+        buffer = memoryview(bytearray(min(part.size, _READ_AGAIN)))
+        source.read(dict(layout.ranges())[part.part_number], buffer, sent, md5)
+        if sent.checksum().value != part.checksum:
+            return True
+        return _hex_of(md5.checksum().value) == normal_etag(part.etag)
+
+
+def _hex_of(value: str) -> str:
+    return base64.b64decode(value).hex()
 
 
 def _mismatch(

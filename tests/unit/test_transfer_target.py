@@ -347,3 +347,31 @@ def test_c19a_a_flip_in_an_exactly_known_odd_layout_is_corruption() -> None:
     outcome: Outcome = world.run_one()
     assert outcome.error_kind == "VerificationError"
     assert world.target.data(KEY) == OLD
+
+
+@pytest.mark.parametrize("asked", [True, False], ids=["asked-for", "bucket-default"])
+@pytest.mark.parametrize("sizes", [(12, 12, 12, 9), (10, 10, 10, 10, 5), (5, 7, 6)], ids=str)
+def test_c19a_under_kms_another_etag_is_no_corruption(
+    sizes: tuple[int, ...], *, asked: bool
+) -> None:
+    """Part ETags are no MD5s there, whether the copy asked for it or the bucket does it."""
+    traits = None if asked else MemoryTraits(encryption="aws:kms")
+    world = World(source_traits=PLAIN, target_traits=traits)
+    world.seed(pattern(sum(sizes)), parts=sizes)
+    world.plan()
+    options = WriteOptions(encryption="aws:kms") if asked else WriteOptions()
+    outcome = world.run_one(replace(CONFIG, options=options))
+    assert (outcome.status, outcome.proof) == (Status.COPIED, Proof.PARTS)
+    assert world.target.data(KEY) == pattern(sum(sizes))
+
+
+@pytest.mark.parametrize("how", ["once", "changing"])
+def test_c18_under_default_kms_a_flip_in_the_part_read_again_is_seen(how: str) -> None:
+    """Bytes that do not come again are corruption, whatever the ETags are."""
+    world = World(source_traits=PLAIN, target_traits=MemoryTraits(encryption="aws:kms"))
+    world.seed(pattern(18), parts=(5, 7, 6))
+    world.seed_old_target()
+    world.plan()
+    world.source.in_transit = flip("GetObject", how)
+    assert world.run_one().error_kind == "VerificationError"
+    assert world.target.data(KEY) == OLD
