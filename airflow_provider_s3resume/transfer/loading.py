@@ -70,6 +70,35 @@ def load_outcomes(state: StateLocation, manifest_key: str, index: int) -> list[O
     return None if text is None else [Outcome.from_line(line) for line in text.splitlines()]
 
 
+class OutcomesReader:
+    """Reads what became of a run's batches, batch by batch in the order of their numbers.
+
+    Lines that are not of the batch's own entries are left out: what a report adds
+    up is the plan (c40).
+    """
+
+    def __init__(self, state: StateLocation) -> None:
+        self._state = state
+        self._digest = hashlib.sha256()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that was read so far: two readers of the same outcomes have the same."""
+        return self._digest.hexdigest()
+
+    def read(self, ref: BatchRef) -> dict[CopyEntry, Outcome | None]:
+        """Return every entry of a batch with its outcome, ``None`` where no task came to it.
+
+        :raises ManifestError: if the batch is not the one that was planned.
+        """
+        entries = load_entries(self._state, ref)
+        outcomes = load_outcomes(self._state, ref.manifest, ref.index) or []
+        for outcome in outcomes:
+            self._digest.update(f"{ref.index}\t{outcome.to_line()}".encode())
+        found = {(o.key, o.target_key): o for o in outcomes}
+        return {entry: found.get((entry.key, entry.target_key)) for entry in entries}
+
+
 def check_sides(manifest: Manifest, source: ObjectStore, target: ObjectStore) -> None:
     """Refuse to run a manifest against other stores than it was made for.
 

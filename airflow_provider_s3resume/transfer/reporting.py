@@ -10,9 +10,8 @@ from airflow_provider_s3resume.exceptions import ObjectsFailedError
 from airflow_provider_s3resume.plan.diff import Verb
 from airflow_provider_s3resume.plan.manifest import dumps
 from airflow_provider_s3resume.transfer.loading import (
-    load_entries,
+    OutcomesReader,
     load_manifest,
-    load_outcomes,
 )
 from airflow_provider_s3resume.transfer.outcomes import Outcome, Status
 from airflow_provider_s3resume.transfer.verification import (
@@ -149,13 +148,13 @@ def make_report(state: StateLocation, manifest_key: str, *, now: float) -> RunRe
     """
     manifest = load_manifest(state, manifest_key)
     sums = _Sums(state, manifest)
-    for ref in manifest.batches:
+    for ref in sorted(manifest.batches, key=lambda ref: ref.index):
         sums.take_batch(ref)
     sums.take_refused()
     text = state.read_text(verification_name(manifest_key))
     verification = VerificationSummary.from_json(text) if text is not None else None
-    if verification is not None and verification.manifest_digest != manifest.digest:
-        verification = None  # It is of another plan.
+    if verification is not None and not sums.looked_at_by(verification):
+        verification = None
     report = sums.report(manifest_key, verification, now)
     state.write_text(_report_name(manifest_key), dumps(asdict(report)))
     return report
@@ -175,21 +174,25 @@ class _Sums:
         self._notes: Counter[str] = Counter()
         self._failures: list[KeyFailure] = []
         self._copied: list[str] = []
+        self._outcomes = OutcomesReader(state)
 
     def take_batch(self, ref: BatchRef) -> None:
-        """Add the outcomes of one batch; entries without one have failed."""
+        """Add the outcomes of one batch's entries; those without one have failed."""
         if self._manifest.dry_run:
             return
-        outcomes = load_outcomes(self._state, ref.manifest, ref.index) or []
-        for outcome in outcomes:
-            self._take(outcome)
-        if len(outcomes) == ref.objects:
-            return
-        known = {outcome.key for outcome in outcomes}
-        for entry in load_entries(self._state, ref):
-            if entry.key not in known:
+        for entry, outcome in self._outcomes.read(ref).items():
+            if outcome is None:
                 self._status[Status.FAILED] += 1
                 self._fail(entry.key, "NotTried", _NOT_TRIED)
+            else:
+                self._take(outcome)
+
+    def looked_at_by(self, verification: VerificationSummary) -> bool:
+        """Tell whether a verification is of this plan and of the very outcomes taken here."""
+        return (
+            verification.manifest_digest == self._manifest.digest
+            and verification.outcomes_digest == self._outcomes.digest
+        )
 
     def take_refused(self) -> None:
         """Add the keys that the plan refused: each of them is a failure."""

@@ -25,11 +25,10 @@ from airflow_provider_s3resume.plan.manifest import NotedEntry, check_schema, du
 from airflow_provider_s3resume.plan.objects import key_bytes
 from airflow_provider_s3resume.transfer.earlier import target_etags
 from airflow_provider_s3resume.transfer.loading import (
+    OutcomesReader,
     check_sides,
-    load_entries,
     load_lines,
     load_manifest,
-    load_outcomes,
 )
 from airflow_provider_s3resume.transfer.outcomes import LANDED, Outcome, Proof
 from airflow_provider_s3resume.transfer.proven import pair_line, pair_of, save_proven
@@ -37,7 +36,7 @@ from airflow_provider_s3resume.transfer.proven import pair_line, pair_of, save_p
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from airflow_provider_s3resume.plan.manifest import BatchRef, FileRef, Manifest
+    from airflow_provider_s3resume.plan.manifest import BatchRef, CopyEntry, FileRef, Manifest
     from airflow_provider_s3resume.storage.base import ObjectStore
     from airflow_provider_s3resume.transfer.state import StateLocation
     from airflow_provider_s3resume.transfer.stopping import StopSignal
@@ -64,6 +63,7 @@ class VerificationSummary:
     :param at: seconds since the epoch.
     :param proofs: proof → objects that it was given for.
     :param not_landed: copy entries that no task landed; they fail the run elsewhere.
+    :param outcomes_digest: of the outcomes that were looked at; of others this says nothing.
     """
 
     at: float
@@ -73,6 +73,7 @@ class VerificationSummary:
     not_landed: int
     failed: int
     failures: tuple[KeyFailure, ...]
+    outcomes_digest: str = ""
     schema: int = field(default=SCHEMA)
 
     def to_json_dict(self) -> dict[str, Any]:
@@ -117,6 +118,8 @@ def verify_run(
     :param now: seconds since the epoch.
     :raises ManifestError: if the manifest cannot be used.
     """
+    # If this verification fails, an earlier one must not stand for it.
+    state.delete(verification_name(manifest_key))
     manifest = load_manifest(state, manifest_key)
     check_sides(manifest, source, target)
     run = _Verifying(source, target, state, manifest)
@@ -172,16 +175,19 @@ class _Verifying:
         self._failures: list[KeyFailure] = []
         self._failed = 0
         self._not_landed = 0
+        self._outcomes = OutcomesReader(state)
 
     def batches(self, stop: StopSignal) -> Iterator[ProvenPair]:
         """Verify batch by batch in key order; yields the pairs that ETags cannot tell equal."""
+        if self._manifest.dry_run:
+            return  # Whatever stands under its batches is not of this plan.
         for ref in sorted(self._manifest.batches, key=lambda ref: ref.index):
             stop.check()
-            outcomes = load_outcomes(self._state, ref.manifest, ref.index) or []
-            landed = {o.key: o for o in outcomes if o.status in LANDED}
+            found = self._outcomes.read(ref)
+            landed = {o.key: o for o in found.values() if o is not None and o.status in LANDED}
             self._not_landed += ref.objects - len(landed)
             if landed:
-                yield from self._batch(ref, landed, stop)
+                yield from self._batch(ref, list(found), landed, stop)
 
     def summary(self, now: float) -> VerificationSummary:
         """Return what was found."""
@@ -193,12 +199,16 @@ class _Verifying:
             not_landed=self._not_landed,
             failed=self._failed,
             failures=tuple(self._failures),
+            outcomes_digest=self._outcomes.digest,
         )
 
     def _batch(
-        self, ref: BatchRef, landed: Mapping[str, Outcome], stop: StopSignal
+        self,
+        ref: BatchRef,
+        entries: list[CopyEntry],
+        landed: Mapping[str, Outcome],
+        stop: StopSignal,
     ) -> Iterator[ProvenPair]:
-        entries = load_entries(self._state, ref)
         there = target_etags(self._target, ref, entries)
         for key in sorted(landed, key=key_bytes):
             stop.check()

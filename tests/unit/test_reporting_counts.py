@@ -220,6 +220,54 @@ def test_c40_the_verification_of_another_plan_is_not_counted() -> None:
     assert (report.verified, report.unverified) == (0, 1)
 
 
+def test_c40_an_earlier_verification_does_not_stand_for_one_that_failed() -> None:
+    """It was of what stood at the target then."""
+    sync = Sync()
+    put(sync.source, "a")
+    key, manifest = sync.plan()
+    sync.copy(manifest)
+    assert sync.verify(key).verified == 1
+    del sync.target.objects["a"]
+    sync.target.observer.before = FailingCall(operation="ListObjectsV2", number=1)
+    with pytest.raises(Exception, match="made to fail"):
+        sync.verify(key)
+    report = sync.report(key)
+    assert (report.verified, report.unverified) == (0, 1)
+    with pytest.raises(ObjectsFailedError, match="1 objects landed and were not verified"):
+        report.raise_for_failures()
+
+
+def test_c40_a_verification_of_other_outcomes_is_not_counted() -> None:
+    """What a task wrote after the verification, nobody has looked at."""
+    sync = planned(2)
+    key, manifest = sync.plan()
+    write_outcomes(sync, manifest, [Status.COPIED, None])
+    sync.verify(key)
+    assert sync.report(key).unverified == 0
+    write_outcomes(sync, manifest, [None, Status.COPIED])
+    report = sync.report(key)
+    assert_adds_up(report, manifest)
+    assert (report.verified, report.unverified) == (0, 1)
+
+
+def test_c40_outcomes_of_other_objects_are_not_counted() -> None:
+    """As many lines as the plan has objects prove nothing: it is the keys that must be there."""
+    sync = planned(3)
+    key, manifest = sync.plan()
+    write_outcomes(sync, manifest, [Status.COPIED] * 3)
+    [ref] = manifest.batches
+    name = outcomes_name(ref.manifest, ref.index)
+    text = (sync.state.read_text(name) or "").replace('"key":"k01"', '"key":"foreign"')
+    text = text.replace('"target_key":"k02"', '"target_key":"elsewhere"')
+    sync.state.write_text(name, text)
+    assert sync.verify(key).not_landed == 2
+    report = sync.report(key)
+    assert_adds_up(report, manifest)
+    assert (report.copied, report.failed_copies) == (1, 2)
+    named = {one.key for one in report.failures if "no task came" in one.error}
+    assert named == {"k01", "k02"}
+
+
 def test_c40_refused_keys_fail_a_run_that_copies_nothing() -> None:
     """A plan with nothing to copy is no success if it refused a key."""
     sync = planned(0)
