@@ -76,9 +76,10 @@ def read_connection(connection: Connection, parameter: str) -> Facts:
         )
     extra = _extra(connection, subject)
     settings = _settings(extra, subject, own_type=connection.conn_type == OWN_TYPE)
-    endpoint = _endpoint(connection, extra)
+    endpoint = _endpoint(connection, extra, subject)
     if endpoint is not None:
-        extra["endpoint_url"] = _checked_endpoint(endpoint, subject)
+        extra["endpoint_url"] = endpoint
+    _check_service_endpoints(extra, subject)
     return Facts(
         conn_id=connection.conn_id,
         subject=subject,
@@ -131,34 +132,60 @@ def _json_field(text: str, parameter: str) -> object:
         raise InvalidInputError(parameter, found=text, accepted="a JSON object") from error
 
 
-def _endpoint(connection: Connection, extra: dict[str, Any]) -> str | None:
-    if extra.get("endpoint_url") or connection.conn_type != OWN_TYPE or not connection.host:
-        return extra.get("endpoint_url") or None
+_ADDRESS = "scheme, host and port, such as 'https://minio.example:9000'"
+
+
+def _endpoint(connection: Connection, extra: dict[str, Any], subject: str) -> str | None:
+    given = extra.get("endpoint_url")
+    if given:
+        return _checked_endpoint(given, f"endpoint_url of {subject}").geturl()
+    if connection.conn_type != OWN_TYPE or not connection.host:
+        return None
     url = connection.host if "://" in connection.host else f"https://{connection.host}"
-    if connection.port and urlsplit(url).port is None:
-        url = f"{url.rstrip('/')}:{connection.port}"
-    return url
-
-
-def _checked_endpoint(endpoint: object, subject: str) -> str:
-    accepted = "scheme, host and port, such as 'https://minio.example:9000'"
-    parts = _split(endpoint)
-    if parts is None:
-        raise InvalidInputError(f"endpoint_url of {subject}", found=endpoint, accepted=accepted)
-    if parts.username or parts.password or parts.query or parts.fragment:
-        # What stands there may be a secret: it is not repeated.
-        found = f"{parts.hostname} with more than scheme, host and port"
-        raise InvalidInputError(f"endpoint_url of {subject}", found=found, accepted=accepted)
+    parts = _checked_endpoint(url, f"host of {subject}")
+    if connection.port and parts.port is None:
+        url = f"{parts.geturl().rstrip('/')}:{connection.port}"
+        parts = _checked_endpoint(url, f"port of {subject}")
     return parts.geturl()
 
 
+def _check_service_endpoints(extra: dict[str, Any], subject: str) -> None:
+    """Check the endpoints that the amazon provider takes for single services."""
+    services = extra.get("service_config")
+    for name, config in services.items() if isinstance(services, dict) else ():
+        given = config.get("endpoint_url") if isinstance(config, dict) else None
+        if given:
+            _checked_endpoint(given, f"endpoint_url of {name!r} in service_config of {subject}")
+
+
+def _checked_endpoint(endpoint: object, parameter: str) -> SplitResult:
+    """Return the parts of an address that is scheme, host and port.
+
+    What may hold a key or a password is never repeated: neither a text with ``@`` nor one that
+    cannot be read as an address, wherever in it they stand (c42).
+    """
+    parts = _split(endpoint)
+    if parts is None or "@" in str(endpoint):
+        found = "a text that is no such address (it is not repeated here: it may hold a secret)"
+        raise InvalidInputError(parameter, found=found, accepted=_ADDRESS)
+    if parts.query or parts.fragment:
+        found = "an address with more than scheme, host and port"
+        raise InvalidInputError(parameter, found=found, accepted=_ADDRESS)
+    if parts.scheme not in {"http", "https"} or parts.port == 0:
+        raise InvalidInputError(parameter, found=endpoint, accepted=_ADDRESS)
+    return parts
+
+
 def _split(endpoint: object) -> SplitResult | None:
-    """Return the parts of an address of HTTP, ``None`` if it is none."""
+    """Return the parts of an address with a host, ``None`` if it is none.
+
+    The error of the parser is left out, as it repeats what it could not read.
+    """
+    if not isinstance(endpoint, str):
+        return None
     try:
-        parts = urlsplit(endpoint) if isinstance(endpoint, str) else None
-        usable = parts is not None and parts.port != 0
+        parts = urlsplit(endpoint)
+        readable = bool(parts.hostname) and (parts.port is None or parts.port >= 0)
     except ValueError:
         return None
-    if parts is None or not usable or parts.scheme not in {"http", "https"} or not parts.hostname:
-        return None
-    return parts
+    return parts if readable else None
