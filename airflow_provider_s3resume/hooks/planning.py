@@ -10,6 +10,8 @@ from airflow_provider_s3resume.plan.batches import BatchLimits
 from airflow_provider_s3resume.plan.diff import DEFAULT_RULE, DiffRule
 
 if TYPE_CHECKING:
+    from airflow.sdk import Context
+
     from airflow_provider_s3resume.plan.sides import Places
     from airflow_provider_s3resume.transfer.planning import PlanRequest
 
@@ -53,3 +55,16 @@ class PlanArguments:
             ),
             dry_run=flag("plan_only", self.plan_only),
         )
+
+
+def plan_id(context: Context) -> str:
+    """Return the name of the plan that this attempt makes.
+
+    Each attempt of each mapped task has its own: what a copy noted down for one plan is never read
+    with another. Where it is used, ``OpenSides.mark`` is put behind it, as two installations with
+    DAGs of one name may share a state location.
+    """
+    ti = context["ti"]
+    # Airflow says -1 for a task that is not mapped.
+    index = "" if ti.map_index is None or ti.map_index < 0 else f".{ti.map_index}"
+    return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}{index}.{ti.try_number}"

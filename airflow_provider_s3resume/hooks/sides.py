@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -33,6 +35,17 @@ class OpenSides:
     source: ObjectStore
     target: ObjectStore
     state: StateLocation
+
+    @property
+    def mark(self) -> str:
+        """A short name of these places, for names of plans in a state location shared by many."""
+        services, places = _services(self), self.places
+        named = [
+            (services.source, places.source.bucket, places.source.prefix),
+            (services.target, places.target.bucket, places.target.prefix),
+            (services.state, places.state.bucket, places.state.prefix),
+        ]
+        return hashlib.sha256(json.dumps(named).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

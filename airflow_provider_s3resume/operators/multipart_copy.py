@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_s3resume.exceptions import InvalidInputError
 from airflow_provider_s3resume.hooks._errors import hopeless_fails
 from airflow_provider_s3resume.hooks._values import optional, whole
+from airflow_provider_s3resume.hooks.planning import plan_id
 from airflow_provider_s3resume.hooks.sides import OpenSides, PlanReference, Sides
 from airflow_provider_s3resume.operators._running import Interruption, run_stoppable
 from airflow_provider_s3resume.operators._sides import SIDES_FIELDS, SidesOperator
-from airflow_provider_s3resume.operators.plan import plan_id
 from airflow_provider_s3resume.plan.parts import check_part_size
 from airflow_provider_s3resume.plan.sides import parse_object
 from airflow_provider_s3resume.transfer.stopping import StopSignal
@@ -158,7 +158,7 @@ class ResumableMultipartCopyOperator(SidesOperator):
         from airflow_provider_s3resume.transfer.planning import pairs_manifest  # noqa: PLC0415
 
         pair = (opened.places.source.prefix, opened.places.target.prefix)
-        name = f"{run_id}/{pair[1]}"
+        name = f"{run_id}.{opened.mark}/{pair[1]}"
         key, manifest = pairs_manifest(
             opened.source, opened.target, opened.state, [pair], name, now=time.time()
         )

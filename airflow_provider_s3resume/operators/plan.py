@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_s3resume.exceptions import InvalidInputError, ManifestError
 from airflow_provider_s3resume.hooks._errors import hopeless_fails
 from airflow_provider_s3resume.hooks._values import document, flag, optional
-from airflow_provider_s3resume.hooks.planning import PlanArguments
+from airflow_provider_s3resume.hooks.planning import PlanArguments, plan_id
 from airflow_provider_s3resume.hooks.sides import OpenSides, PlanReference
 from airflow_provider_s3resume.operators._running import Interruption, run_stoppable
 from airflow_provider_s3resume.operators._sides import SIDES_FIELDS, SidesOperator
@@ -74,7 +74,7 @@ class _PlanningOperator(SidesOperator):
         :raises InvalidInputError: naming the parameter.
         """
         return PlanArguments(**{name: getattr(self, name) for name in PLAN_FIELDS}).request(
-            run_id, opened.places
+            f"{run_id}.{opened.mark}", opened.places
         )
 
 
@@ -192,7 +192,7 @@ class PlanSyncOperator(_PlanningOperator):
             self._check_same_sides(reference)
             taken = reference.open(stop.wait)
             dry_run = flag("plan_only", self.plan_only)
-            return lambda _: _take_over(taken, reference, run_id, dry_run=dry_run)
+            return lambda _: _take_over(taken, reference, f"{run_id}.{taken.mark}", dry_run=dry_run)
         opened = self.sides().open(stop.wait)
         request = self.request(run_id, opened)
         return lambda stop: self._make(opened, request, stop)
@@ -238,15 +238,6 @@ def _take_over(
     # Verify and report go by the manifest: that it was a dry run must stand there.
     key, manifest = store_dry_run(opened.state, manifest, run_id)
     return PlanReference.of(reference.sides, key, manifest, named=reference.named), manifest
-
-
-def plan_id(context: Context) -> str:
-    """Return the name of the plan that this attempt makes.
-
-    Each attempt has its own: what a copy noted down for one plan is never read with another.
-    """
-    ti = context["ti"]
-    return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}.{ti.try_number}"
 
 
 def _check(opened: OpenSides, request: PlanRequest) -> SidesReport:

@@ -12,7 +12,7 @@ from airflow_provider_s3resume.exceptions import S3ResumeError
 from airflow_provider_s3resume.hooks._airflow import AirflowFailException
 from airflow_provider_s3resume.hooks._errors import hopeless_fails
 from airflow_provider_s3resume.hooks._values import optional
-from airflow_provider_s3resume.hooks.planning import PlanArguments
+from airflow_provider_s3resume.hooks.planning import PlanArguments, plan_id
 from airflow_provider_s3resume.hooks.sides import Sides
 from airflow_provider_s3resume.transfer.stopping import StopSignal
 from airflow_provider_s3resume.triggers.bucket_diff import BucketDiffTrigger, DiffQuestion
@@ -124,7 +124,6 @@ class BucketDiffSensor(BaseSensorOperator):
 
     def question(self, context: Context) -> DiffQuestion:
         """Return what to ask, with this attempt's name for the plan."""
-        ti = context["ti"]
         return DiffQuestion(
             sides=Sides(
                 source_conn_id=optional(self.source_conn_id),
@@ -134,7 +133,7 @@ class BucketDiffSensor(BaseSensorOperator):
                 state_conn_id=optional(self.state_conn_id),
                 state_uri=optional(self.state_uri),
             ),
-            run_id=f"{ti.dag_id}/{ti.run_id}/{ti.task_id}.{ti.try_number}",
+            run_id=plan_id(context),
             plan=PlanArguments(rule=self.rule, plan_only=self.plan_only),
             min_objects=self.min_objects,
             min_bytes=self.min_bytes,

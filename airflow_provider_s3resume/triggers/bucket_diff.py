@@ -59,7 +59,7 @@ class DiffQuestion:
         from airflow_provider_s3resume.transfer.planning import make_plan  # noqa: PLC0415
 
         opened = self.sides.open(stop.wait)
-        request = self.plan.request(self.run_id, opened.places)
+        request = self.plan.request(f"{self.run_id}.{opened.mark}", opened.places)
         now = time.time()
         key, manifest = make_plan(
             opened.source, opened.target, opened.state, request, now=now, stop=stop

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import traceback
 import logging
+import traceback
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -209,7 +209,7 @@ def test_c42_an_endpoint_with_a_secret_in_it_is_refused_unsaid(
         connect("s3resume", host=endpoint, port=port),
         connect(extra=nested),
     ):
-        with pytest.raises(InvalidInputError, match="endpoint_url of|host of") as raised:
+        with pytest.raises(InvalidInputError, match=r"endpoint_url of|host of") as raised:
             hook.get_store("bucket")
         text = "".join(traceback.format_exception(raised.value))
         assert SECRET[:4].lower() not in text.lower()

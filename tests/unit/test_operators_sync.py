@@ -197,6 +197,44 @@ def test_named_objects_are_copied_one_by_one(buckets: Buckets) -> None:
     assert verify(result)["verified"] == 1
 
 
+def test_c40_plans_in_one_state_location_never_share_a_name(buckets: Buckets) -> None:
+    """Whether two objects have one key in two buckets, or two mapped tasks one of everything."""
+    put(buckets.source, "data/k", b"x" * 10)
+    buckets.add("tgt2", "other")
+    buckets.add("st", "state")
+    asked = {
+        "source_conn_id": "src",
+        "source_uri": "s3://source/data/k",
+        "state_conn_id": "st",
+        "state_uri": "s3://state/s/",
+    }
+    one, two = (
+        ResumableMultipartCopyOperator(
+            task_id="copy", target_conn_id=conn_id, target_uri=f"s3://{bucket}/k", **asked
+        )
+        for conn_id, bucket in (("tgt", "target"), ("tgt2", "other"))
+    )
+    done = [task.execute(context_of(task)) for task in (one, two)]
+    again = context_of(one)
+    again["ti"].map_index = 1
+    done.append(one.execute(again))
+    assert len({found["manifest"] for found in done}) == 3
+    assert [verify(found)["verified"] for found in done] == [1, 1, 1]
+
+
+def test_plans_of_other_sides_and_mapped_tasks_have_other_names(buckets: Buckets) -> None:
+    """The same DAG of another installation may keep its state in the same place."""
+    buckets.fill()
+    buckets.add("st", "state")
+    state = {"state_conn_id": "st", "state_uri": "s3://state/s/"}
+    names = {plan(**state, **more)[1]["manifest"] for more in ({}, {"target_uri": "s3://target/"})}
+    task = PlanSyncOperator(task_id="diff", **SIDES, **state)
+    context = context_of(task)
+    context["ti"].map_index = 3
+    task.execute(context)
+    assert len(names | {context["ti"].xcoms["plan"]["manifest"]}) == 3
+
+
 def test_a_named_object_may_be_copied_inside_its_bucket(buckets: Buckets) -> None:
     """To another key; never onto itself."""
     buckets.fill()
