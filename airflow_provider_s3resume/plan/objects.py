@@ -124,6 +124,7 @@ class ObjectInfo:
     :param checksums: the checksums that the service holds for the whole object or composite.
     :param tag_count: how many tags the object carries, ``None`` where the store does not say.
     :param encryption: the server-side encryption in the service's words (``aws:kms``), or ``None``.
+    :param kms_key: what the service calls the key of that encryption, ``None`` if it does not say.
     """
 
     key: str
@@ -137,6 +138,7 @@ class ObjectInfo:
     attributes: ContentAttributes = field(default_factory=ContentAttributes)
     tag_count: int | None = None
     encryption: str | None = None
+    kms_key: str | None = None
     missing_metadata: int = 0
 
     def identity(self) -> SourceIdentity:

@@ -39,6 +39,8 @@ class Checkpoint:
 
     :param source_uri: ``scheme://bucket/key`` with the service in front.
     :param upload_id: ``None`` while only the intent to create an upload is recorded.
+    :param asked: digest of what CreateMultipartUpload was asked for: attributes, storage class,
+        encryption; empty in records that do not say.
     :param uploads_before: ids of the uploads of this key that existed when the intent was recorded.
     :param algorithm: name of the checksum algorithm that the parts carry.
     :param superseded: ids of uploads of ours that were given up and may still be there.
@@ -54,6 +56,7 @@ class Checkpoint:
     parts: tuple[PartRecord, ...] = ()
     superseded: tuple[str, ...] = ()
     started: float = 0.0
+    asked: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +102,7 @@ def decide(
     target_uri: str,
     identity: SourceIdentity,
     algorithm: str,
+    asked: str,
     listed: Sequence[ListedPart] | None,
 ) -> Decision:
     """Decide whether the upload of a checkpoint can be gone on with.
@@ -106,11 +110,14 @@ def decide(
     The layout is the checkpoint's: a part size configured differently since does not matter.
 
     :param identity: of the source object as it is now.
+    :param asked: digest of what an upload begun now would be asked for.
     :param listed: what ListParts gave, or ``None`` if the upload does not exist any more.
     """
     if checkpoint.upload_id is None:
         return StartOver(reason="the earlier attempt ended before its upload was recorded")
-    refusal = _foreign(checkpoint, source_uri, target_uri, identity, algorithm)
+    refusal = _foreign(checkpoint, source_uri, target_uri, identity, algorithm) or _outdated(
+        checkpoint, asked
+    )
     if refusal is not None:
         return StartOver(reason=refusal)
     if listed is None:
@@ -147,6 +154,14 @@ def _foreign(
         )
     if checkpoint.algorithm != algorithm:
         return f"parts carry {checkpoint.algorithm} checksums, now {algorithm} are asked for"
+    return None
+
+
+def _outdated(checkpoint: Checkpoint, asked: str) -> str | None:
+    if not checkpoint.asked:
+        return "the checkpoint does not say which attributes and encryption its upload has"
+    if checkpoint.asked != asked:
+        return "other attributes, storage class or encryption are asked for than the upload has"
     return None
 
 

@@ -73,6 +73,7 @@ class StoredObject:
             attributes=self.attributes,
             tag_count=len(self.attributes.tags),
             encryption=self.options.encryption,
+            kms_key=self.options.kms_key_id,
         )
 
     def listed(self, key: str) -> ListedObject:

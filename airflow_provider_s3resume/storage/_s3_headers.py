@@ -155,6 +155,7 @@ def object_info(key: str, answer: Mapping[str, Any], size: int) -> ObjectInfo:
         attributes=_attributes(answer, headers),
         tag_count=int(tag_count) if tag_count is not None else None,
         encryption=answer.get("ServerSideEncryption"),
+        kms_key=answer.get("SSEKMSKeyId"),
         missing_metadata=int(answer.get("MissingMeta") or 0),
     )
 

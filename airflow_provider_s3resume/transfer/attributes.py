@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import hashlib
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from airflow_provider_s3resume.exceptions import (
@@ -11,6 +12,7 @@ from airflow_provider_s3resume.exceptions import (
     SourceChangedError,
     UnsupportedError,
 )
+from airflow_provider_s3resume.plan.manifest import dumps
 from airflow_provider_s3resume.plan.objects import ContentAttributes, object_uri
 from airflow_provider_s3resume.storage.base import Condition, NewUpload
 
@@ -38,6 +40,16 @@ def upload_of(
         full_object=full_object,
     )
     return upload, notes
+
+
+def digest_of(upload: NewUpload) -> str:
+    """Return what tells two ways apart in which an upload can be begun.
+
+    An upload keeps what it was begun with: one begun otherwise cannot be gone on with (c19).
+    """
+    asked = asdict(upload)
+    asked["algorithm"] = upload.algorithm.value if upload.algorithm else None
+    return hashlib.sha256(dumps(asked).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _carried(

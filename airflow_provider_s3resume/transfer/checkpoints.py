@@ -80,6 +80,8 @@ def to_json(checkpoint: Checkpoint) -> str:
     """Return the record's text. Parts are arrays, as there may be 10,000 of them."""
     data = asdict(checkpoint)
     data["schema"] = SCHEMA
+    if not checkpoint.asked:
+        del data["asked"]  # As the records that do not say were written.
     data["parts"] = [[p.part_number, p.size, p.etag, p.checksum] for p in checkpoint.parts]
     return dumps(data)
 

@@ -32,7 +32,7 @@ from airflow_provider_s3resume.plan.resume import (
     StartOver,
     decide,
 )
-from airflow_provider_s3resume.transfer.attributes import condition_of, upload_of
+from airflow_provider_s3resume.transfer.attributes import condition_of, digest_of, upload_of
 from airflow_provider_s3resume.transfer.checkpoints import Stored
 from airflow_provider_s3resume.transfer.cleanup import UNKNOWN_UPLOADS, own_uploads
 from airflow_provider_s3resume.transfer.context import CopyContext, Landed
@@ -170,6 +170,8 @@ class _MultipartCopy:
             sent_parts=len(self._moved),
             bytes_moved=sum(self._moved),
             checkpointed=True,
+            # Whoever completed it may have been asked for other things.
+            notes=tuple(self._lost(found)),
         )
 
     # --- before the parts -------------------------------------------------------------------
@@ -191,6 +193,7 @@ class _MultipartCopy:
             target_uri=self._target_uri,
             identity=self._source.identity,
             algorithm=self._algorithm_name(),
+            asked=digest_of(self._upload()[0]),
             listed=listed,
         )
         if isinstance(decision, Continue):
@@ -257,6 +260,7 @@ class _MultipartCopy:
             uploads_before=self._uploads_before(),
             superseded=superseded,
             started=self._context.started,
+            asked=digest_of(self._upload()[0]),
         )
         # The intent comes first: whatever a kill leaves behind, the next attempt can tell.
         stored = self._context.records.save(intent, previous, force=damaged)
@@ -350,7 +354,7 @@ class _MultipartCopy:
         written = self._complete(checkpoint, parts, expected, condition, upload)
         found = look(self._context.target, self._key)
         check_landed(self.uri, found, expected, written.etag if written else None)
-        lost = attribute_notes(self._asked(upload), found, upload.options) if found else []
+        lost = self._lost(found) if found else []
         return Landed(
             status=Status.COPIED,
             target_etag=normal_etag(found.etag) if found else None,
@@ -365,8 +369,10 @@ class _MultipartCopy:
             notes=(*notes, *prepared.notes, *lost),
         )
 
-    def _asked(self, upload: NewUpload) -> ObjectInfo:
-        return replace(self._info, attributes=upload.attributes)
+    def _lost(self, found: ObjectInfo) -> list[str]:
+        upload, _ = self._upload()
+        asked = replace(self._info, attributes=upload.attributes)
+        return attribute_notes(self.uri, asked, found, upload.options)
 
     def _condition(self) -> Condition | None:
         supported = self._context.target.capabilities.conditional_complete

@@ -40,6 +40,12 @@ _READ_AGAIN = MIB
 """Bytes held while a part is read again, whatever its size."""
 
 
+class NotEncryptedError(VerificationError):
+    """The target does not encrypt as it was asked to; another attempt would end the same."""
+
+    retryable = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
     """What the completed object must show.
@@ -223,8 +229,19 @@ def check_landed(
     )
 
 
-def attribute_notes(asked: ObjectInfo, found: ObjectInfo, options: WriteOptions) -> list[str]:
-    """Say what was asked for and is not on the target object (c19)."""
+def attribute_notes(
+    uri: str, asked: ObjectInfo, found: ObjectInfo, options: WriteOptions
+) -> list[str]:
+    """Say what was asked for and is not on the target object (c19).
+
+    :raises NotEncryptedError: if it does not have the encryption that was asked for.
+    """
+    if options.encryption and not _covers(found.encryption, options.encryption):
+        raise NotEncryptedError(
+            f"{uri}: encryption {options.encryption} was asked for, and the object there has "
+            f"{found.encryption or 'none'}: the target ignored the request, or somebody else wrote "
+            "the object. Ask for no encryption there, or use a target that has it"
+        )
     notes: list[str] = []
     names = (
         "content_type",
@@ -248,4 +265,22 @@ def attribute_notes(asked: ObjectInfo, found: ObjectInfo, options: WriteOptions)
         notes.append(f"storage class {options.storage_class} is {found.storage_class}")
     if options.encryption and found.encryption != options.encryption:
         notes.append(f"encryption {options.encryption} is {found.encryption}")
+    if options.kms_key_id and _other_key(options.kms_key_id, found.kms_key):
+        notes.append(f"encryption key {options.kms_key_id} is {found.kms_key}")
     return notes
+
+
+def _covers(found: str | None, asked: str) -> bool:
+    """Tell whether an object has the encryption asked for, or a stronger one."""
+    kms = (found or "").startswith("aws:kms")
+    return kms if asked.startswith("aws:kms") else kms or found == asked
+
+
+def _other_key(asked: str, found: str | None) -> bool:
+    """Tell whether two names are known to be of different keys.
+
+    Amazon S3 answers the key's ARN, whatever it was asked by; an alias may be any key.
+    """
+    if found is None or "alias/" in asked:
+        return False
+    return asked != found and found.rpartition("/")[2] != asked.rpartition("/")[2]

@@ -136,7 +136,7 @@ class _Put:
         found = look(self._context.target, self._entry.target_key)
         if found is not None:
             asked = replace(self._info, attributes=upload.attributes)
-            self._notes += attribute_notes(asked, found, upload.options)
+            self._notes += attribute_notes(self._uri, asked, found, upload.options)
 
     def _vouched_md5(self) -> str | None:
         """Return the base64 MD5 that the source's ETag vouches for, if it is one."""

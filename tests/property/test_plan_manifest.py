@@ -174,6 +174,7 @@ def attempts(draw: st.DrawFn) -> tuple[Checkpoint, list[ListedPart]]:
         ),
         superseded=tuple(draw(st.lists(KEYS, max_size=2))),
         started=1.5,
+        asked="a",
     )
     listed = [ListedPart(part_number=n, size=sizes[n - 1], etag=f"e{n}") for n in there]
     return checkpoint, listed
@@ -187,6 +188,7 @@ def decision(checkpoint: Checkpoint, listed: list[ListedPart]) -> Continue | Sta
         target_uri="t",
         identity=checkpoint.identity,
         algorithm="CRC64NVME",
+        asked="a",
         listed=listed,
     )
 

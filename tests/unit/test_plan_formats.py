@@ -6,6 +6,7 @@ A new field needs a new schema version with a default for the old one, and a fil
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,7 @@ UNIFORM = Checkpoint(
     upload_id=None,
     algorithm="MD5",
 )
+ASKED = replace(CHECKPOINT, asked="0" * 64)
 OUTCOMES = [
     Outcome(
         key="a\nb\u2028",
@@ -140,7 +142,12 @@ def text_of(name: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("checkpoint-1.json", CHECKPOINT), ("checkpoint-1-uniform.json", UNIFORM)]
+    ("name", "value"),
+    [
+        ("checkpoint-1.json", CHECKPOINT),
+        ("checkpoint-1-uniform.json", UNIFORM),
+        ("checkpoint-1-asked.json", ASKED),
+    ],
 )
 def test_checkpoints_of_version_1_are_read_and_written(name: str, value: Checkpoint) -> None:
     """An upload begun by an earlier release is gone on with by this one."""

@@ -27,6 +27,7 @@ CHECKPOINT = Checkpoint(
     layout=PartLayout(size=18, part_size=7, sizes=(5, 7, 6)),
     upload_id="u",
     algorithm="CRC64NVME",
+    asked="a",
     parts=(
         PartRecord(part_number=1, size=5, etag="one", checksum="c1"),
         PartRecord(part_number=3, size=6, etag="three", checksum="c3"),
@@ -43,6 +44,7 @@ def decided(
     target_uri: str = "t",
     identity: SourceIdentity = IDENTITY,
     algorithm: str = "CRC64NVME",
+    asked: str = "a",
     listed: list[ListedPart] | None = None,
 ) -> Decision:
     """Decide about the checkpoint; what is not given is as it was."""
@@ -52,6 +54,7 @@ def decided(
         target_uri=target_uri,
         identity=identity,
         algorithm=algorithm,
+        asked=asked,
         listed=listed,
     )
 
@@ -98,6 +101,14 @@ def test_c11_parts_are_kept_by_upload_and_record() -> None:
         (
             lambda: decided(algorithm="MD5", listed=[]),
             "parts carry CRC64NVME checksums, now MD5 are asked for",
+        ),
+        (
+            lambda: decided(asked="b", listed=[]),
+            "other attributes, storage class or encryption are asked for than the upload has",
+        ),
+        (
+            lambda: decided(replace(CHECKPOINT, asked=""), listed=[]),
+            "the checkpoint does not say which attributes and encryption its upload has",
         ),
         (lambda: decided(listed=None), "the upload does not exist any more at the target"),
         (lambda: decided(listed=[ONE, ONE]), "part 1 is listed twice"),

@@ -296,6 +296,106 @@ def test_c19_tags_that_the_target_has_not_are_reported(kind: str) -> None:
     assert world.target.objects[KEY].attributes == replace(ATTRIBUTES, tags={})
 
 
+@pytest.mark.parametrize("asked", ["aws:kms", "AES256"])
+def test_c19_an_encryption_that_was_ignored_fails_for_good(kind: str, asked: str) -> None:
+    """An object that lies there in the clear is no success, and no retry changes it."""
+    world = planned(kind)
+
+    def ignore(moment: Moment) -> None:
+        if moment.is_("HeadObject"):
+            there = world.target.objects[KEY]
+            world.target.objects[KEY] = replace(there, options=WriteOptions())
+
+    world.on_moment = ignore
+    outcome = world.run_one(replace(CONFIG, options=WriteOptions(encryption=asked)))
+    assert (outcome.status, outcome.error_kind) == (Status.FAILED, "NotEncryptedError")
+    assert asked in str(outcome.error)
+    assert not outcome.retryable
+
+
+ARN = "arn:aws:kms:eu-central-1:111122223333:key/"
+
+
+@pytest.mark.parametrize(
+    ("asked", "found", "other"),
+    [
+        ("1-2", ARN + "1-2", False),
+        (ARN + "1-2", ARN + "1-2", False),
+        ("1-2", ARN + "1-3", True),
+        (ARN + "1-2", ARN + "1-3", True),
+        ("alias/mine", ARN + "1-3", False),
+        ("1-2", None, False),
+    ],
+)
+def test_c19_another_key_than_asked_for_is_reported(
+    kind: str, asked: str, found: str | None, *, other: bool
+) -> None:
+    """Keys are compared as far as their names can be."""
+    world = planned(kind)
+
+    def rename(moment: Moment) -> None:
+        if moment.is_("HeadObject"):
+            there = world.target.objects[KEY]
+            options = replace(there.options, kms_key_id=found)
+            world.target.objects[KEY] = replace(there, options=options)
+
+    world.on_moment = rename
+    options = WriteOptions(encryption="aws:kms", kms_key_id=asked)
+    outcome = world.run_one(replace(CONFIG, options=options))
+    assert outcome.status is Status.COPIED
+    assert [note for note in outcome.notes if "encryption key" in note] == (
+        [f"encryption key {asked} is {found}"] if other else []
+    )
+
+
+OTHER_OPTIONS = [
+    WriteOptions(encryption="aws:kms", kms_key_id="old-key"),
+    WriteOptions(encryption="AES256"),
+    WriteOptions(storage_class="STANDARD_IA", encryption="aws:kms", kms_key_id="new-key"),
+]
+
+
+@pytest.mark.parametrize("before", OTHER_OPTIONS)
+def test_c19_an_upload_begun_with_other_options_is_not_resumed(before: WriteOptions) -> None:
+    """Its encryption, key and class would stay: it is given up, and the reason is told."""
+    world = planned("parts")
+    assert world.run_killed(replace(CONFIG, options=before), 80)
+    assert world.held_parts()
+    wanted = WriteOptions(encryption="aws:kms", kms_key_id="new-key")
+    outcome = world.run_one(replace(CONFIG, options=wanted))
+    assert outcome.kept_parts == 0
+    assert any("storage class or encryption" in note for note in outcome.notes)
+    assert world.target.objects[KEY].options == wanted
+    assert world.target.uploads == {}
+
+
+def test_c19_an_upload_begun_with_other_tags_is_not_resumed() -> None:
+    """Tags change without another ETag."""
+    world = World()
+    world.seed(pattern(45), attributes=ContentAttributes(tags={"a": "1"}))
+    world.plan()
+    assert world.run_killed(CONFIG, 80)
+    there = world.source.objects[KEY]
+    now = ContentAttributes(tags={"a": "2"})
+    world.source.objects[KEY] = replace(there, attributes=now)
+    world.run_one()
+    assert world.target.objects[KEY].attributes == now
+
+
+def test_c19_an_upload_completed_with_other_options_is_reported() -> None:
+    """Completed before the kill, it cannot be begun anew: the report says what it lacks."""
+    world = planned("parts")
+    before = replace(CONFIG, options=WriteOptions(encryption="aws:kms", kms_key_id="old-key"))
+    world.run(before)
+    probe = world.traffic.moments
+    at = next(m.number for m in probe if m.is_("CompleteMultipartUpload", after=True))
+    world = planned("parts")
+    assert world.run_killed(before, at)
+    wanted = WriteOptions(encryption="aws:kms", kms_key_id="new-key")
+    outcome = world.run_one(replace(CONFIG, options=wanted))
+    assert "encryption key new-key is old-key" in outcome.notes
+
+
 def test_c19_what_the_target_dropped_silently_is_reported(kind: str) -> None:
     """A service that forgets attributes without a word is found out."""
     world = World()
@@ -306,14 +406,14 @@ def test_c19_what_the_target_dropped_silently_is_reported(kind: str) -> None:
         if moment.is_("HeadObject") and KEY in world.target.objects:
             there = world.target.objects[KEY]
             world.target.objects[KEY] = replace(
-                there, attributes=ContentAttributes(), options=WriteOptions()
+                there, attributes=ContentAttributes(), options=WriteOptions(encryption="aws:kms")
             )
 
     world.on_moment = forget
     outcome = world.run_one(replace(CONFIG, options=OPTIONS))
     text = " ".join(outcome.notes)
     assert outcome.status in LANDED
-    for word in ("content_type", "expires", "metadata", "tags", "storage class", "encryption"):
+    for word in ("content_type", "expires", "metadata", "tags", "storage class"):
         assert word in text
 
 
