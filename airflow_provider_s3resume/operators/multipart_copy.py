@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_s3resume.exceptions import InvalidInputError
+from airflow_provider_s3resume.exceptions import InvalidInputError, ObjectsFailedError
 from airflow_provider_s3resume.hooks._errors import hopeless_fails
 from airflow_provider_s3resume.hooks._values import optional, whole
 from airflow_provider_s3resume.hooks.planning import plan_id
@@ -97,6 +97,7 @@ class ResumableMultipartCopyOperator(SidesOperator):
         :raises AirflowFailException: if another attempt cannot help.
         :raises CopyStoppedError: if Airflow ends the task, or its timeout is near.
         :raises ObjectsFailedError: if another attempt can help one of the objects that failed.
+            An object that was named and is not at the source any more has failed, too.
         """
         with hopeless_fails():
             stop = StopSignal()
@@ -108,6 +109,8 @@ class ResumableMultipartCopyOperator(SidesOperator):
             )
             self.log.info("%s", summary(result))
             result.raise_for_failures()
+            if reference.named:
+                _refuse_gone(result)
         return {**reference.to_json_dict(), "result": result.to_json_dict()}
 
     def config(self) -> CopyConfig:
@@ -186,6 +189,20 @@ def summary(result: BatchResult) -> str:
         f"parts sent {figures.parts_sent}, kept {figures.parts_kept}, "
         f"read again {figures.parts_reread}"
     )
+
+
+def _refuse_gone(result: BatchResult) -> None:
+    """Refuse to pass by what was asked for by name (c40).
+
+    :raises ObjectsFailedError: if the source object was deleted while the task was about it.
+    """
+    gone = result.counts.get("gone", 0)
+    if gone:
+        raise ObjectsFailedError(
+            f"{gone} objects that were named are not at the source any more; see "
+            f"{result.outcomes_key}",
+            retryable=False,
+        )
 
 
 def _read_batch(batch: object) -> tuple[PlanReference, int]:

@@ -119,8 +119,17 @@ class RunReport:
     def raise_for_failures(self) -> None:
         """Return if nothing failed, and all that landed was verified.
 
+        A source that lost single objects since the plan is in order; one that has none of them any
+        more is not what was meant.
+
         :raises ObjectsFailedError: naming the first failures and the report.
         """
+        if self.failed == 0 and self.gone and self.gone == self.planned:
+            raise ObjectsFailedError(
+                f"all {self.planned} planned objects are gone from the source, {self.source}: "
+                f"nothing was copied. The report is {self.report_key}",
+                retryable=False,
+            )
         if self.failed == 0 and self.unverified == 0:
             return
         if self.failed == 0:

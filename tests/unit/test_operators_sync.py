@@ -197,6 +197,39 @@ def test_named_objects_are_copied_one_by_one(buckets: Buckets) -> None:
     assert verify(result)["verified"] == 1
 
 
+def test_c40_a_named_object_that_goes_away_fails_its_task(buckets: Buckets) -> None:
+    """It was asked for: that it is not there is no success."""
+    put(buckets.source, "data/k", b"x" * 10)
+
+    def lose(operation: str, arguments: Any) -> None:
+        # Planned, and deleted before it is copied.
+        if operation == "PutObject" and "/batches/" in arguments["key"]:
+            del buckets.source.objects["data/k"]
+
+    buckets.target.observer.after = lose
+    named = {**SIDES, "source_uri": "s3://source/data/k", "target_uri": "s3://target/k"}
+    task = ResumableMultipartCopyOperator(task_id="copy", **named)
+    with pytest.raises(AirflowFailException, match="1 objects that were named are not at the sour"):
+        task.execute(context_of(task))
+
+
+def test_c40_a_run_whose_objects_are_all_gone_tells_no_news(buckets: Buckets) -> None:
+    """No event of the asset, and a failure that says why."""
+    put(buckets.source, "data/k", b"x" * 10)
+    batches, reference = plan()
+    del buckets.source.objects["data/k"]
+    for batch in batches:
+        copy(batch)
+    verify(reference)
+    task = ReportSyncOperator(
+        task_id="report", plan=reference, asset_uri="s3://target/copy/", asset_alias=ALIAS
+    )
+    context = context_of(task)
+    with pytest.raises(AirflowFailException, match="all 1 planned objects are gone"):
+        task.execute(context)
+    assert context["outlet_events"].added == {}
+
+
 def test_c40_plans_in_one_state_location_never_share_a_name(buckets: Buckets) -> None:
     """Whether two objects have one key in two buckets, or two mapped tasks one of everything."""
     put(buckets.source, "data/k", b"x" * 10)

@@ -268,6 +268,25 @@ def test_c40_outcomes_of_other_objects_are_not_counted() -> None:
     assert named == {"k01", "k02"}
 
 
+def test_c40_a_run_whose_objects_are_all_gone_fails() -> None:
+    """A source that holds nothing of the plan any more is not in step with its target."""
+    sync = Sync()
+    for key in ("a", "b"):
+        put(sync.source, key)
+    key, manifest = sync.plan()
+    write_outcomes(sync, manifest, [Status.GONE, Status.GONE])
+    sync.verify(key)
+    report = sync.report(key)
+    assert_adds_up(report, manifest)
+    with pytest.raises(ObjectsFailedError, match="all 2 planned objects are gone from the source"):
+        report.raise_for_failures()
+    key, manifest = sync.plan()
+    del sync.source.objects["a"]
+    sync.copy(manifest)
+    sync.verify(key)
+    sync.report(key).raise_for_failures()  # One of two may go.
+
+
 def test_c40_refused_keys_fail_a_run_that_copies_nothing() -> None:
     """A plan with nothing to copy is no success if it refused a key."""
     sync = planned(0)
