@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -15,9 +16,11 @@ import pytest
 
 from tests.support.airflow_api import AirflowApi
 from tests.support.demo import PORTS, last_line
+from tests.support.demo_data import BIG_KEY
+from tests.support.endpoints import S3Endpoint
 from tests.support.ports import LOOPBACK, free_block, free_port
 from tests.support.processes import Child, wait_until
-from tests.support.stage import NIGHTLY
+from tests.support.stage import NIGHTLY, TARGET_BUCKET
 from tests.support.watchdog import PROC, session_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -121,3 +124,41 @@ def test_the_last_line_sums_up_the_report() -> None:
     assert last_line(report) == (
         "demo: planned=4 copied=1 kept_parts=3 failed=2 verified=5 bytes=0"
     )
+
+
+def test_a_demo_that_was_killed_is_gone_on_with(tmp_path: Path) -> None:
+    """SIGKILL while the large object is copied: the next demo ends the old run and completes it."""
+    env = environment(tmp_path)
+    killed = Child("demo", [*COMMAND, "run"], log_file=tmp_path / "demo.log", env=env, cwd=ROOT)
+    with killed:
+        keys_file = tmp_path / "server-keys.json"
+        wait_until(
+            lambda: "Running the nightly sync" in killed.log_tail(),
+            deadline_s=UP_DEADLINE_S,
+            what="the sync was started",
+        )
+        target = S3Endpoint(
+            endpoint_url=f"http://{LOOPBACK}:{env['DEMO_TARGET_PORT']}",
+            access_key="target-user",
+            secret_key=json.loads(keys_file.read_text())["target"],
+        ).client()
+
+        def has_parts() -> bool:
+            for upload in target.list_multipart_uploads(Bucket=TARGET_BUCKET).get("Uploads", []):
+                key, upload_id = upload["Key"], upload["UploadId"]
+                try:
+                    found = target.list_parts(Bucket=TARGET_BUCKET, Key=key, UploadId=upload_id)
+                except target.exceptions.NoSuchUpload:
+                    continue
+                if key == BIG_KEY and found.get("Parts"):
+                    return True
+            return False
+
+        wait_until(has_parts, deadline_s=UP_DEADLINE_S, what="parts of the large object landed")
+        os.kill(killed.pid, signal.SIGKILL)
+        wait_for_nothing_left(tmp_path)
+    again = demo("run", env)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "was killed; it is marked failed" in again.stdout
+    assert "rclone check --download: no difference" in again.stdout
+    assert " failed=0 " in again.stdout.splitlines()[-1]

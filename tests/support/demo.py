@@ -8,6 +8,8 @@ nothing.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import os
 import secrets
@@ -19,7 +21,7 @@ from types import FrameType
 from typing import Any
 
 from tests.support.airflow_home import USERNAME
-from tests.support.ports import PortInUseError
+from tests.support.ports import GRPC_OFFSET, PortInUseError, is_free
 from tests.support.processes import NotReadyError, wait_until
 from tests.support.stage import (
     NIGHTLY,
@@ -37,6 +39,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 STATE = Path(os.environ.get("DEMO_STATE") or ROOT / ".state" / "demo").resolve()
 PID = STATE / "pid"
 PORTS = {"DEMO_PORT": 8080, "DEMO_SOURCE_PORT": 10300, "DEMO_TARGET_PORT": 10400}
+PORTS_EACH = 10
+LEFTOVER_S = 10.0
 STOP_DEADLINE_S = 90.0
 
 
@@ -57,6 +61,43 @@ def port_of(variable: str) -> int:
     if not text.isdigit() or not 1024 <= int(text) <= 55_000:
         sys.exit(f"error: {variable}: found {text!r}, accepted is a number from 1024 to 55000")
     return int(text)
+
+
+def block(first: int) -> set[int]:
+    """Return the ports that a server takes: ten, and the same ten for gRPC."""
+    return {port + shift for port in range(first, first + PORTS_EACH) for shift in (0, GRPC_OFFSET)}
+
+
+def check_ports(source: int, target: int, airflow: int) -> None:
+    """End with a message if two parts want one port, or if another program has one."""
+    if block(source) & block(target):
+        sys.exit(
+            f"error: DEMO_TARGET_PORT: found {target}, accepted is a number at least {PORTS_EACH} "
+            f"away from DEMO_SOURCE_PORT ({source}); each server also takes its ports plus "
+            f"{GRPC_OFFSET}"
+        )
+    if airflow in block(source) | block(target):
+        sys.exit(f"error: DEMO_PORT: found {airflow}, accepted is a port that no server takes")
+    wanted = {
+        "DEMO_PORT": {airflow},
+        "DEMO_SOURCE_PORT": block(source),
+        "DEMO_TARGET_PORT": block(target),
+    }
+    for variable, numbers in wanted.items():
+        # What a killed demo left behind ends by itself within seconds.
+        with contextlib.suppress(TimeoutError):
+            wait_until(
+                functools.partial(all_free, numbers), deadline_s=LEFTOVER_S, what="ports are free"
+            )
+        taken = sorted(number for number in numbers if not is_free(number))
+        if taken:
+            error = PortInUseError(taken[0])
+            sys.exit(f"error: {error} with {variable}=…")
+
+
+def all_free(numbers: set[int]) -> bool:
+    """Tell whether all these ports are free."""
+    return all(is_free(number) for number in numbers)
 
 
 def server_keys() -> dict[str, str]:
@@ -105,6 +146,8 @@ def last_line(report: dict[str, Any]) -> str:
 def play(stage: Stage, *, keep: bool) -> bool:
     """Run the sync, print, compare; returns whether all went well."""
     print_places(stage)
+    for run_id in stage.ended:
+        say(f"Run {run_id} was killed; it is marked failed, and the next one goes on from it.")
     say("Running the nightly sync through the scheduler …")
     run = stage.nightly()
     print_report(run)
@@ -132,6 +175,7 @@ def run() -> None:
     keep = os.environ.get("KEEP", "") not in {"", "0"}
     names = ("DEMO_SOURCE_PORT", "DEMO_TARGET_PORT", "DEMO_PORT")
     source, target, airflow = (port_of(name) for name in names)
+    check_ports(source, target, airflow)
     ports = Ports(source=source, target=target, airflow=airflow)
     say("Starting two S3 servers and an Airflow …")
     try:
@@ -187,9 +231,7 @@ def main() -> None:
             signal.signal(number, _ask_to_stop)
     try:
         commands[sys.argv[1]]()
-    except PortInUseError as error:
-        sys.exit(f"error: {error}; {', '.join(PORTS)} set other ones")
-    except (NotReadyError, TimeoutError, LookupError) as error:
+    except (PortInUseError, NotReadyError, TimeoutError, LookupError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import urllib.parse
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -85,6 +86,7 @@ class Stage:
         self._stack = ExitStack()
         self.airflow: AirflowHome
         self.last: NightlyRun | None = None
+        self.ended: list[str] = []
 
     def start(self) -> Self:
         """Start both servers, fill the source while Airflow starts, and make the pool."""
@@ -102,6 +104,7 @@ class Stage:
             stack.enter_context(self.airflow)
             filled.result()
             self._make_pool()
+            self.ended = self._end_unfinished_runs()
             self._stack = stack.pop_all()
         return self
 
@@ -146,6 +149,21 @@ class Stage:
         except ApiError as error:
             if error.status != 409:
                 raise
+
+    def _end_unfinished_runs(self) -> list[str]:
+        """Fail runs that an earlier, killed Airflow left active; the next run goes on from them.
+
+        They would wait for a heartbeat of dead tasks, and with ``max_active_runs`` all others too.
+        """
+        found = self.airflow.api.call("GET", "dags/~/dagRuns", state="running", limit=100)
+        queued = self.airflow.api.call("GET", "dags/~/dagRuns", state="queued", limit=100)
+        names = []
+        for left in [*found["dag_runs"], *queued["dag_runs"]]:
+            run_id = urllib.parse.quote(left["dag_run_id"], safe="")
+            path = f"dags/{left['dag_id']}/dagRuns/{run_id}"
+            self.airflow.api.call("PATCH", path, {"state": "failed"})
+            names.append(left["dag_run_id"])
+        return names
 
     def stop(self) -> None:
         """Stop everything; the files stay."""
