@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 _NAMED_IN_TEXT = 10
+_MOST_KINDS = 50
+_MOST_KINDS_COUNTED = 1000
+_LONGEST_KIND = 120
+_VALUE = re.compile(r"['\"].*", re.DOTALL)
+_NUMBER = re.compile(r"\b\d+\b")
 _NOT_TRIED = "no task came to its end with it; see the log of the transfer task"
 
 
@@ -45,6 +51,7 @@ class RunReport:
     :param refused: reason → keys that the target cannot hold.
     :param verified_by: proof → objects.
     :param unverified: objects that landed and that no verification of this plan has looked at.
+    :param notes: kind of note → how often, of the fifty kinds that are most frequent.
     :param copied_keys: keys copied by this run, up to a thousand.
     :param unprotected: objects written without a condition on what was there.
     """
@@ -83,8 +90,9 @@ class RunReport:
     schema: int = field(default=SCHEMA)
 
     def to_json_dict(self) -> dict[str, Any]:
-        """Return the figures for XCom: no keys of objects."""
+        """Return the figures for XCom: no keys of objects, and no texts from their notes."""
         data = asdict(self)
+        data["notes"] = sum(self.notes.values())
         for name in ("failures", "copied_keys"):
             del data[name]
         return data
@@ -111,7 +119,7 @@ class RunReport:
             f"unprotected: {self.unprotected}",
             f"moved {self.bytes} bytes in {self.seconds:.1f} s ({rate})",
         ]
-        lines += [f"note: {note} ({n} objects)" for note, n in sorted(self.notes.items())]
+        lines += [f"note: {note} ({n} times)" for note, n in sorted(self.notes.items())]
         lines += [f"failed: {f.key!r}: {f.error}" for f in self.failures[:_NAMED_IN_TEXT]]
         more = self.failed - min(len(self.failures), _NAMED_IN_TEXT)
         return "\n".join([*lines, f"and {more} more failures" if more > 0 else ""]).rstrip()
@@ -173,6 +181,38 @@ def _report_name(manifest_key: str) -> str:
     return f"{manifest_key.rpartition('/')[0]}/report.json"
 
 
+def kind_of(note: str) -> str:
+    """Return what notes that differ in the values of single objects have in common (c20)."""
+    kind = _NUMBER.sub("N", _VALUE.sub("", note)).strip()
+    return kind if len(kind) <= _LONGEST_KIND else f"{kind[:_LONGEST_KIND]}…"
+
+
+class _Kinds:
+    """Notes counted by kind, in bounded memory whatever they say."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._uncounted = 0
+
+    def add(self, note: str) -> None:
+        """Count one note."""
+        kind = kind_of(note)
+        if kind in self._counts or len(self._counts) < _MOST_KINDS_COUNTED:
+            self._counts[kind] += 1
+        else:
+            self._uncounted += 1
+
+    def most_frequent(self) -> dict[str, int]:
+        """Return the most frequent kinds by name, the others as one."""
+        ranked = sorted(self._counts.items(), key=lambda item: (-item[1], item[0]))
+        found = dict(sorted(ranked[:_MOST_KINDS]))
+        rest = ranked[_MOST_KINDS:]
+        if rest:
+            more = f"and {'at least ' * bool(self._uncounted)}{len(rest)} more kinds"
+            found[more] = sum(n for _, n in rest) + self._uncounted
+        return found
+
+
 class _Sums:
     def __init__(self, state: StateLocation, manifest: Manifest) -> None:
         self._state = state
@@ -180,7 +220,7 @@ class _Sums:
         self._status: Counter[Status] = Counter()
         self._sums: Counter[str] = Counter()
         self._kinds: Counter[str] = Counter()
-        self._notes: Counter[str] = Counter()
+        self._notes = _Kinds()
         self._failures: list[KeyFailure] = []
         self._copied: list[str] = []
         self._outcomes = OutcomesReader(state)
@@ -254,7 +294,7 @@ class _Sums:
             bytes_per_second=moved / seconds,
             failures=tuple(failures[:MOST_NAMED]),
             failure_kinds=dict(sorted(kinds.items())),
-            notes=dict(sorted(self._notes.items())),
+            notes=self._notes.most_frequent(),
             copied_keys=tuple(self._copied),
         )
 
@@ -269,7 +309,8 @@ class _Sums:
         self._status[outcome.status] += 1
         for name in ("kept_parts", "reread_parts", "sent_parts", "bytes_moved", "unprotected"):
             self._sums[name] += int(getattr(outcome, name))
-        self._notes.update(outcome.notes)
+        for note in outcome.notes:
+            self._notes.add(note)
         if outcome.status is Status.FAILED:
             self._fail(outcome.key, outcome.error_kind or "", outcome.error or "")
         elif outcome.status is Status.COPIED and len(self._copied) < MOST_NAMED:

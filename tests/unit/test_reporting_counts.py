@@ -321,6 +321,53 @@ def test_many_failures_are_all_counted_and_a_thousand_are_named() -> None:
     assert lines[-1] == "and 1190 more failures"
 
 
+def write_notes(sync: Sync, manifest: Manifest, notes: Sequence[str]) -> None:
+    """Store an outcome with a note for each object."""
+    [ref] = manifest.batches
+    lines = [
+        Outcome(
+            key=entry.key,
+            target_key=entry.target_key,
+            status=Status.COPIED,
+            size=entry.size,
+            notes=(note,),
+        ).to_line()
+        for entry, note in zip(load_entries(sync.state, ref), notes, strict=True)
+    ]
+    sync.state.write_text(outcomes_name(ref.manifest, ref.index), "".join(lines))
+
+
+def test_c20_notes_are_counted_by_kind_and_their_values_left_out() -> None:
+    """What differs from object to object is no kind, whether quoted or a number."""
+    sync = Sync()
+    for number in range(60):
+        put(sync.source, f"k{number:02d}")
+    key, manifest = sync.plan()
+    notes = [f"content_disposition 'patient-{n}.pdf' is None at the target" for n in range(30)]
+    notes += [f"started over: part {n} of {n + 2} is missing" for n in range(30)]
+    write_notes(sync, manifest, notes)
+    report = sync.report(key)
+    kinds = {"content_disposition": 30, "started over: part N of N is missing": 30}
+    assert report.notes == kinds
+    assert "patient" not in report.short_text()
+    assert report.to_json_dict()["notes"] == 60
+
+
+def test_c20_kinds_of_notes_are_bounded() -> None:
+    """A report stays small whatever objects and services say."""
+    sync = Sync()
+    for number in range(1200):
+        put(sync.source, f"k{number:04d}")
+    key, manifest = sync.plan()
+    write_notes(sync, manifest, [f"kind-{n}x " + "long " * 100 for n in range(1200)])
+    report = sync.report(key)
+    assert len(report.notes) == 51
+    assert report.notes["and at least 950 more kinds"] == 1150
+    assert max(map(len, report.notes)) <= 121
+    assert len(json.dumps(report.to_json_dict())) < 2000
+    assert len(report.short_text()) < 20_000
+
+
 def test_figures_for_xcom_and_metrics_name_no_keys() -> None:
     """Keys of objects stay in the report."""
     sync = planned(2)
