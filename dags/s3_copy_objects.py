@@ -78,7 +78,8 @@ The copy tasks need their pool: `airflow pools set {POOL} 4 "S3 transfers"`.
         task_id="copy",
         **sides,
         **COPYING_FROM_PARAMS,
-        map_index_template="{{ task.source_uri }}",
+        # Airflow keeps at most 250 characters; the end of a key tells more than its beginning.
+        map_index_template="{{ task.source_uri[-200:] }}",
         pool=POOL,
         execution_timeout=timedelta(hours=6),
         **RETRIES,

@@ -77,7 +77,7 @@ def sync_task_group(
         diffed = PlanSyncOperator(task_id="diff", sides_name=taken, plan=plan, **known)
         transfer = ResumableMultipartCopyOperator.partial(
             task_id="transfer",
-            map_index_template="{{ task.batch['label'] }}",
+            map_index_template="{{ task.batch['label'][:200] }}",
             **{**retrying, **pooled, **(copying or {})},
         ).expand(batch=diffed.output)
         done = _xcom(diffed.task_id, PLAN_KEY, " | tojson")

@@ -7,11 +7,13 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 from airflow.sdk import DAG, AssetAlias
+from jinja2 import Environment
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / "dags"
 NIGHTLY, TRIGGERED, NAMED = "s3_to_s3_nightly_sync", "bucket_diff_triggered_sync", "s3_copy_objects"
@@ -91,6 +93,16 @@ def test_tasks_are_retried_pooled_and_run_to_the_end(dag_id: str) -> None:
         assert dag.get_task(task_id).trigger_rule == "all_done"
     report: Any = dag.get_task("report")
     assert report.outlets == [AssetAlias(report.asset_alias)]
+
+
+def test_labels_of_mapped_tasks_fit_into_airflows_database() -> None:
+    """It keeps 250 characters of a label, and a key may have 1,024 bytes."""
+    named: Any = load(NAMED).get_task("copy")
+    transfer: Any = load(NIGHTLY).get_task("transfer")
+    long = SimpleNamespace(source_uri="s3://b/" + "k" * 1024, batch={"label": "n" * 1024})
+    for task in (named, transfer):
+        template = task.partial_kwargs["map_index_template"]
+        assert 0 < len(Environment(autoescape=True).from_string(template).render(task=long)) < 250
 
 
 def test_templated_fields_name_no_secret_and_exist() -> None:
