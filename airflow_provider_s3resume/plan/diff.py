@@ -109,15 +109,15 @@ class ProvenPair:
 class TargetRules:
     """What decides whether the target can hold a key exactly.
 
-    :param state_prefix: of the state location, if that is in the target bucket.
-    :param source_state_prefix: of our own state in the source bucket, if it is there.
+    :param state_prefixes: of our own state, of this and of other syncs, in the target bucket.
+    :param source_state_prefixes: the same in the source bucket.
     """
 
     max_key_bytes: int = 1024
     max_object_size: int = 1 << 62
     folds_keys: bool = False
-    state_prefix: str | None = None
-    source_state_prefix: str | None = None
+    state_prefixes: tuple[str, ...] = ()
+    source_state_prefixes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,7 +223,7 @@ class _Cursor(Generic[_Item]):
 
 
 def _only_at_target(found: ListedObject, mapping: KeyMapping, rules: TargetRules) -> Action | None:
-    if rules.state_prefix is not None and found.key.startswith(rules.state_prefix):
+    if found.key.startswith(rules.state_prefixes):
         return None
     return Action(
         verb=Verb.SKIP,
@@ -261,10 +261,9 @@ def _decide(
 def _special(
     source: ListedObject, target_key: str, rules: TargetRules
 ) -> tuple[Verb, Reason] | None:
-    own, state = rules.source_state_prefix, rules.state_prefix
-    if own is not None and source.key.startswith(own):
+    if source.key.startswith(rules.source_state_prefixes):
         return Verb.SKIP, Reason.OWN_STATE
-    if state is not None and target_key.startswith(state):
+    if target_key.startswith(rules.state_prefixes):
         return Verb.REFUSE, Reason.IN_STATE_LOCATION
     if len(key_bytes(target_key)) > rules.max_key_bytes:
         return Verb.REFUSE, Reason.KEY_TOO_LONG

@@ -44,7 +44,7 @@ from airflow_provider_s3resume.plan.objects import (
 )
 from airflow_provider_s3resume.plan.parts import largest_object
 from airflow_provider_s3resume.transfer.proven import ByRange, load_proven, pair_name
-from airflow_provider_s3resume.transfer.state import has_marker
+from airflow_provider_s3resume.transfer.state import DEFAULT_PREFIX, has_marker
 from airflow_provider_s3resume.transfer.storing import MOST_UNKEPT_KEYS, PlanWriter
 
 if TYPE_CHECKING:
@@ -266,7 +266,8 @@ def pairs_manifest(
 def _check_pairs(
     pairs: Sequence[tuple[str, str]], target: ObjectStore, state: StateLocation
 ) -> None:
-    state_prefix = state.prefix if state.is_in(target) else None
+    shared = pairs[0][1] if len(pairs) == 1 else ""
+    state_prefixes = _state_prefixes(target, state, shared)
     seen: dict[str, str] = {}
     for source_key, target_key in pairs:
         if target_key in seen:
@@ -276,9 +277,10 @@ def _check_pairs(
                 accepted="one source object for each target key",
             )
         seen[target_key] = source_key
-        if state_prefix is not None and target_key.startswith(state_prefix):
+        if target_key.startswith(state_prefixes):
+            outside = " and ".join(repr(prefix) for prefix in state_prefixes)
             raise InvalidInputError(
-                "target key", found=target_key, accepted=f"a key outside of {state_prefix!r}"
+                "target key", found=target_key, accepted=f"a key outside of {outside}"
             )
         too_long = len(key_bytes(target_key)) > target.limits.max_key_bytes
         unkept = target.capabilities.folds_keys and folded(target_key) != target_key
@@ -323,8 +325,8 @@ def _actions(
         max_key_bytes=target.limits.max_key_bytes,
         max_object_size=largest_object(target.limits),
         folds_keys=target.capabilities.folds_keys,
-        state_prefix=state.prefix if state.is_in(target) else None,
-        source_state_prefix=_own_state_prefix(source, state),
+        state_prefixes=_state_prefixes(target, state, request.target_prefix),
+        source_state_prefixes=_state_prefixes(source, state, request.source_prefix),
     )
     asked = Criterion.ETAG in request.rule.criteria
     proven = ByRange(load_proven(state, sides) if asked else ())
@@ -339,14 +341,26 @@ def _actions(
         )
 
 
-def _own_state_prefix(source: ObjectStore, state: StateLocation) -> str | None:
-    """Return the state prefix if our own marker stands under it in the source bucket, too.
+def _state_prefixes(store: ObjectStore, state: StateLocation, prefix: str) -> tuple[str, ...]:
+    """Return where our own state lies in a bucket, of this sync and of others (c33).
 
-    That is so when the source is the target of another sync with the same state prefix.
+    The bucket may be a side of another sync that keeps its state under the same prefix, or under
+    the default one. Prefixes that no key of this sync can have are not looked at: its credentials
+    may not reach that far.
     """
-    if state.is_in(source) or has_marker(source, state.prefix):
-        return state.prefix
-    return None
+    found = {state.prefix} if state.is_in(store) else set()
+    for known in {state.prefix, DEFAULT_PREFIX} - found:
+        meets = known.startswith(prefix) or prefix.startswith(known)
+        if meets and _carries_marker(store, known):
+            found.add(known)
+    return tuple(sorted(found))
+
+
+def _carries_marker(store: ObjectStore, prefix: str) -> bool:
+    try:
+        return has_marker(store, prefix)
+    except InvalidInputError:
+        return True  # Of another version of this provider, and as little data as ours.
 
 
 def _mapped(key_range: KeyRange, mapping: KeyMapping) -> KeyRange:

@@ -9,6 +9,7 @@ import pytest
 from airflow_provider_s3resume.exceptions import InvalidInputError, ManifestError
 from airflow_provider_s3resume.plan.manifest import Manifest
 from airflow_provider_s3resume.transfer.loading import load_manifest
+from airflow_provider_s3resume.transfer.planning import pairs_manifest
 from airflow_provider_s3resume.transfer.state import StateLocation
 from airflow_provider_s3resume.transfer.verification import load_noted
 from tests.unit.planning_cases import NOW, Sync, put, store, without_state
@@ -89,6 +90,44 @@ def test_c33_our_own_state_in_the_source_bucket_is_not_copied(own_bucket: bool) 
     put(sync.source, "data")
     _, manifest = sync.plan()
     assert manifest.counts == {"copy.missing_at_target": 1, "skip.own_state": 2}
+
+
+def test_c33_another_syncs_state_in_the_source_bucket_is_not_copied() -> None:
+    """Wherever this sync keeps its own, what stands with our marker in the usual place is state."""
+    sync = Sync(state_store=store("state"), state_prefix="mine/")
+    StateLocation(sync.source).ensure(NOW)
+    put(sync.source, ".s3resume/checkpoints/x.json", b"{}")
+    put(sync.source, "data")
+    _, manifest = sync.plan()
+    assert manifest.counts == {"copy.missing_at_target": 1, "skip.own_state": 2}
+
+
+@pytest.mark.parametrize("schema", [1, 2])
+def test_c33_nothing_is_written_into_another_syncs_state_in_the_target(schema: int) -> None:
+    """It is refused by name there, as in this sync's own, and is no data at the target."""
+    sync = Sync(state_store=store("state"), state_prefix="mine/")
+    marker = {"format": "airflow-provider-s3resume state", "schema": schema}
+    put(sync.target, ".s3resume/marker.json", json.dumps(marker).encode())
+    put(sync.target, ".s3resume/runs/x")
+    put(sync.source, ".s3resume/runs/x", b"evil")
+    put(sync.source, "data")
+    _, manifest = sync.plan()
+    assert manifest.counts == {"copy.missing_at_target": 1, "refuse.in_state_location": 1}
+    with pytest.raises(InvalidInputError, match=r"accepted is a key outside of '\.s3resume/'"):
+        pairs_manifest(
+            sync.source, sync.target, sync.state, [("data", ".s3resume/runs/x")], "run", now=NOW
+        )
+
+
+def test_c33_a_marker_is_looked_for_only_where_the_sync_can_meet_it() -> None:
+    """Credentials that are limited to a prefix need not reach another."""
+    sync = Sync(state_store=store("state"), source_prefix="in/", target_prefix="out/")
+    put(sync.source, "in/a")
+    asked: list[str] = []
+    for side in (sync.source, sync.target):
+        side.observer.before = lambda _, given: asked.append(given.get("key", ""))
+    sync.plan()
+    assert not any("marker.json" in key for key in asked)
 
 
 def test_c33_state_kept_in_the_source_bucket_is_not_copied() -> None:
