@@ -31,35 +31,46 @@ UNKNOWN_UPLOADS = "*"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnUpload:
-    """An unfinished upload that a record of ours holds, and why it is known to be ours."""
+    """An unfinished upload whose id a record of ours holds."""
 
     key: str
     upload_id: str
-    reason: str
 
 
 def own_uploads(target: ObjectStore, target_key: str, checkpoint: Checkpoint) -> list[OwnUpload]:
-    """Return the unfinished uploads of a key that a checkpoint proves to be ours.
-
-    They are ours if the record names their id; or if only an intent was recorded, they were not
-    there before it, and have no part: no part is sent before the id is recorded.
-    """
-    found: list[OwnUpload] = []
+    """Return the unfinished uploads of a key whose ids a checkpoint names."""
     named = {checkpoint.upload_id, *checkpoint.superseded}
-    intent = checkpoint.upload_id is None and UNKNOWN_UPLOADS not in checkpoint.uploads_before
-    for upload in target.list_uploads(target_key):
-        if upload.key != target_key:
-            continue
-        known = upload.upload_id in named
-        fresh = intent and upload.upload_id not in checkpoint.uploads_before
-        if known:
-            reason = "recorded"
-        elif fresh and _is_empty(target, target_key, upload.upload_id):
-            reason = "intended"
-        else:
-            continue
-        found.append(OwnUpload(key=target_key, upload_id=upload.upload_id, reason=reason))
-    return found
+    return [
+        OwnUpload(key=target_key, upload_id=upload.upload_id)
+        for upload in target.list_uploads(target_key)
+        if upload.key == target_key and upload.upload_id in named
+    ]
+
+
+def stray_notes(target: ObjectStore, target_key: str, checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Name, in the log too, what a kill between Create and the record of its id may have left.
+
+    Such an upload was not there before the intent and has no part: none is sent before the id is
+    recorded. But another tool may have begun one like it meanwhile, and no service shows anything
+    by which to tell them apart. So it is never aborted, only named (c34).
+    """
+    if checkpoint.upload_id is not None:
+        return ()
+    known = {*checkpoint.uploads_before, *checkpoint.superseded}
+    try:
+        notes = tuple(
+            f"upload {upload.upload_id} may be a stray one of ours: it is empty, and an attempt "
+            "ended between beginning an upload and recording it; abort it if no other tool began it"
+            for upload in target.list_uploads(target_key)
+            if upload.key == target_key
+            and upload.upload_id not in known
+            and _is_empty(target, target_key, upload.upload_id)
+        )
+    except (ListingError, UnsupportedError) as error:
+        notes = (f"a stray upload may be left: {error}",)
+    for note in notes:
+        log.warning("%s: %s", object_uri(target.bucket, target_key), note)
+    return notes
 
 
 def _is_empty(target: ObjectStore, key: str, upload_id: str) -> bool:
@@ -69,24 +80,16 @@ def _is_empty(target: ObjectStore, key: str, upload_id: str) -> bool:
         return False
 
 
-def abort_uploads_of(target: ObjectStore, target_key: str, checkpoint: Checkpoint) -> None:
-    """Abort the uploads that a checkpoint names, and those that only its intent explains.
+def abort_uploads_of(
+    target: ObjectStore, target_key: str, checkpoint: Checkpoint
+) -> tuple[str, ...]:
+    """Abort the uploads that a checkpoint names, even where the target cannot list uploads.
 
-    Those named are aborted even where the target cannot list uploads.
+    :returns: notes on uploads that may be ours and are left.
     """
-    named = (checkpoint.upload_id, *checkpoint.superseded)
-    for upload_id in filter(None, named):
+    for upload_id in filter(None, (checkpoint.upload_id, *checkpoint.superseded)):
         target.abort_upload(target_key, upload_id)
-    if checkpoint.upload_id is not None:
-        return
-    try:
-        mine = own_uploads(target, target_key, checkpoint)
-    except (ListingError, UnsupportedError) as error:
-        uri = object_uri(target.bucket, target_key)
-        log.warning("%s: a stray upload may be left: %s", uri, error)
-        return
-    for upload in mine:
-        target.abort_upload(target_key, upload.upload_id)
+    return stray_notes(target, target_key, checkpoint)
 
 
 def abort_own_uploads(
@@ -106,5 +109,6 @@ def abort_own_uploads(
     mine = own_uploads(target, target_key, stored.checkpoint)
     for upload in mine:
         target.abort_upload(target_key, upload.upload_id)
+    stray_notes(target, target_key, stored.checkpoint)
     records.forget(source_uri, target_uri)
     return mine

@@ -34,7 +34,7 @@ from airflow_provider_s3resume.plan.resume import (
 )
 from airflow_provider_s3resume.transfer.attributes import condition_of, digest_of, upload_of
 from airflow_provider_s3resume.transfer.checkpoints import Stored
-from airflow_provider_s3resume.transfer.cleanup import UNKNOWN_UPLOADS, own_uploads
+from airflow_provider_s3resume.transfer.cleanup import UNKNOWN_UPLOADS, stray_notes
 from airflow_provider_s3resume.transfer.context import CopyContext, Landed
 from airflow_provider_s3resume.transfer.layouts import layout_of_copy
 from airflow_provider_s3resume.transfer.outcomes import Proof, Status
@@ -227,24 +227,14 @@ class _MultipartCopy:
         reason = self._reason or decision.reason
         log.warning("%s: starting over: %s", self.uri, reason)
         checkpoint = stored.checkpoint
+        strays = stray_notes(self._context.target, self._key, checkpoint)
         given_up = checkpoint.superseded
         if checkpoint.upload_id is not None:
             given_up += (checkpoint.upload_id,)
-        else:
-            given_up += self._of_intent(checkpoint)
         for upload_id in given_up:
             self._context.target.abort_upload(self._key, upload_id)
         prepared = self._begin(stored, superseded=given_up, damaged=False)
-        return replace(prepared, notes=(*prepared.notes, f"started over: {reason}"))
-
-    def _of_intent(self, checkpoint: Checkpoint) -> tuple[str, ...]:
-        """Return uploads that the intent explains: killed between Create and its record."""
-        try:
-            mine = own_uploads(self._context.target, self._key, checkpoint)
-        except (ListingError, UnsupportedError) as error:
-            log.warning("%s: a stray upload may be left: %s", self.uri, error)
-            return ()
-        return tuple(upload.upload_id for upload in mine)
+        return replace(prepared, notes=(*prepared.notes, f"started over: {reason}", *strays))
 
     def _begin(
         self, previous: Stored | None, *, superseded: tuple[str, ...], damaged: bool
@@ -267,7 +257,12 @@ class _MultipartCopy:
         upload, _ = self._upload()
         upload_id = self._context.target.create_upload(self._key, upload)
         self._upload_id = upload_id
-        stored = self._context.records.save(replace(intent, upload_id=upload_id), stored)
+        try:
+            stored = self._context.records.save(replace(intent, upload_id=upload_id), stored)
+        except S3ResumeError:
+            # Only this process knows its id: the next attempt could not tell whose it is.
+            self._context.target.abort_upload(self._key, upload_id)
+            raise
         missing = tuple(range(1, layout.count + 1))
         log.info("%s: new upload of %d parts of %d bytes", self.uri, layout.count, layout.part_size)
         record = UploadRecord(self._context.records, stored)
