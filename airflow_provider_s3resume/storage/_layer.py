@@ -102,9 +102,9 @@ class Layer:
         """What the store accepts in numbers."""
         return self.inner.limits
 
-    def check_access(self) -> None:
+    def check_access(self, prefix: str = "") -> None:
         """Make sure that the bucket exists and answers."""
-        self._call("HeadBucket", "", self.inner.check_access)
+        self._call("HeadBucket", prefix, partial(self.inner.check_access, prefix))
 
     def list_objects(
         self, prefix: str = "", key_range: KeyRange = ALL_KEYS

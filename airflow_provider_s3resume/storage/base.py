@@ -213,9 +213,10 @@ class ObjectStore(Protocol):
     def limits(self) -> Limits:
         """What the store accepts in numbers."""
 
-    def check_access(self) -> None:
+    def check_access(self, prefix: str = "") -> None:
         """Make sure that the bucket exists and answers this caller (HeadBucket, or a listing).
 
+        :param prefix: what the caller may be limited to.
         :raises BucketNotFoundError, AccessDeniedError: as the service says.
         """
 

@@ -134,9 +134,9 @@ class MemoryStore:
 
     # Reading.
 
-    def check_access(self) -> None:
+    def check_access(self, prefix: str = "") -> None:
         """Make sure that the bucket exists and answers."""
-        with self._call("HeadBucket"):
+        with self._call("HeadBucket", prefix=prefix):
             pass
 
     def list_objects(

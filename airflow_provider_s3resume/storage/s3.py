@@ -110,12 +110,14 @@ class S3Store:
 
     # Reading.
 
-    def check_access(self) -> None:
+    def check_access(self, prefix: str = "") -> None:
         """Make sure that the bucket exists and answers: a listing of one key says why it does not.
 
         HeadBucket has no body to give a reason in, and needs the same permission.
         """
-        self._calls.make("ListObjectsV2", MaxKeys=1)
+        # A policy may allow listings of a prefix only, and it looks at this very parameter.
+        limited: dict[str, Any] = {"Prefix": prefix} if prefix else {}
+        self._calls.make("ListObjectsV2", named=prefix, MaxKeys=1, **limited)
 
     def list_objects(
         self, prefix: str = "", key_range: KeyRange = ALL_KEYS

@@ -255,7 +255,8 @@ def test_expired_credentials_are_read_again_from_the_connection(
     store = connect(login="old").get_store("bucket")
     seen: list[str] = []
 
-    def check_access(inner: S3Store) -> None:
+    def check_access(inner: S3Store, prefix: str = "") -> None:
+        del prefix
         key = inner._calls._client._request_signer._credentials.access_key  # type: ignore[attr-defined]
         seen.append(key)
         if key == "old":
@@ -313,7 +314,7 @@ class TestTestConnection:
         """From the schema field, or from our extra."""
         asked: list[str] = []
         monkeypatch.setattr(
-            RenewableStore, "check_access", lambda store: asked.append(store.bucket)
+            RenewableStore, "check_access", lambda store, *_: asked.append(store.bucket)
         )
         assert connect(schema="one").test_connection()[0]
         assert connect(extra={"s3resume": {"bucket": "two"}}).test_connection()[0]

@@ -29,6 +29,7 @@ from airflow_provider_s3resume.operators.report import ReportSyncOperator
 from airflow_provider_s3resume.operators.verify import VerifyCopyOperator
 from airflow_provider_s3resume.plan.parts import GIB, MIB
 from airflow_provider_s3resume.storage._memory_reader import no_hook
+from airflow_provider_s3resume.storage.memory import MemoryStore
 from airflow_provider_s3resume.transfer.stopping import StopSignal
 from airflow_provider_s3resume.triggers.bucket_diff import DiffQuestion
 from tests.dags.fakes import SIDES, Buckets, context_of
@@ -195,6 +196,32 @@ def test_named_objects_are_copied_one_by_one(buckets: Buckets) -> None:
     assert buckets.target.data("x") == buckets.source.data("data/big.bin")
     assert result["result"]["counts"] == {"copied": 1}
     assert verify(result)["verified"] == 1
+
+
+def limit_to(store: MemoryStore, *prefixes: str) -> None:
+    """Let a bucket answer only what is asked about these prefixes, as a policy may."""
+
+    def check(operation: str, arguments: Any) -> None:
+        about = arguments.get("key") or arguments.get("prefix") or ""
+        if not about.startswith(prefixes):
+            raise AccessDeniedError(operation, f"s3://{store.bucket}/{about}", "AccessDenied")
+
+    store.observer.before = check
+
+
+def test_permissions_that_are_limited_to_prefixes_are_enough_for_a_plan(buckets: Buckets) -> None:
+    """Nothing outside of the two prefixes and the state location is asked for."""
+    data = buckets.fill()
+    limit_to(buckets.source, "data/")
+    limit_to(buckets.target, "copy/", ".s3resume/")
+    batches, _ = plan()
+    for batch in batches:
+        copy(batch)
+    assert buckets.copied() == data
+    named = {**SIDES, "source_uri": "s3://source/data/a.txt", "target_uri": "s3://target/copy/n"}
+    task = ResumableMultipartCopyOperator(task_id="copy", **named)
+    task.execute(context_of(task))
+    assert buckets.copied()["n"] == data["a.txt"]
 
 
 def test_c40_a_named_object_that_goes_away_fails_its_task(buckets: Buckets) -> None:
