@@ -21,9 +21,9 @@ from airflow_provider_s3resume.transfer.loading import load_entries, outcomes_na
 from airflow_provider_s3resume.transfer.outcomes import Outcome, Proof, Status
 from tests.unit.planning_cases import NOW, Sync, md5
 
-FEW, MANY = 1_000, 4_000
-MOST_GROWTH = 400_000
-"""Bytes. Holding 3,000 more keys in any form would take twice as much."""
+FEW, MANY = 1_000, 8_000
+MOST_GROWTH = 1_000_000
+"""Bytes. Holding 7,000 more keys in any form would take twice as much."""
 
 
 _T = TypeVar("_T")
