@@ -43,6 +43,7 @@ from airflow_provider_s3resume.plan.objects import (
     object_uri,
 )
 from airflow_provider_s3resume.plan.parts import largest_object
+from airflow_provider_s3resume.transfer.probing import check_promises
 from airflow_provider_s3resume.transfer.proven import ByRange, load_proven, pair_name
 from airflow_provider_s3resume.transfer.state import DEFAULT_PREFIX, has_marker
 from airflow_provider_s3resume.transfer.storing import MOST_UNKEPT_KEYS, PlanWriter
@@ -58,6 +59,9 @@ log = logging.getLogger(__name__)
 
 UNKNOWN_COST = 1 << 53
 """``BatchRef.listed`` where nothing was listed: asking for each key is then cheaper."""
+
+CLOCK = "clock.json"
+"""Record that tells the state store's time, and that its promises are tried with."""
 
 _SKEW_WARN_S = 60.0
 
@@ -131,7 +135,8 @@ def check_sides(
 
     :raises BucketNotFoundError, AccessDeniedError: naming the parameter and the side that does not
         answer.
-    :raises InvalidInputError: if the state location holds somebody else's objects.
+    :raises InvalidInputError: if the state location holds somebody else's objects, or its service
+        does not do what its connection says.
     """
     # A first page each: a side that may be headed and not listed is found out here.
     with _naming("source_uri", source, request.source_prefix):
@@ -142,7 +147,8 @@ def check_sides(
         next(iter(target.list_objects(request.target_prefix)), None)
     with _naming("state_uri", state.store, state.prefix):
         state.ensure(now)
-    warnings = _warnings(source, target, state, now)
+        warnings = _warnings(source, target, state, now)
+        check_promises(state, CLOCK, now=now)
     for warning in warnings:
         log.warning("%s", warning)
     return SidesReport(
@@ -408,9 +414,8 @@ def _warnings(
     source: ObjectStore, target: ObjectStore, state: StateLocation, now: float
 ) -> list[str]:
     warnings = []
-    name = "clock.json"
-    state.write_text(name, f'{{"now":{now}}}')
-    skew = abs(state.store.head(state.prefix + name).last_modified - now)
+    state.write_text(CLOCK, f'{{"now":{now}}}')
+    skew = abs(state.store.head(state.prefix + CLOCK).last_modified - now)
     if skew > _SKEW_WARN_S:
         warnings.append(f"the clocks of this worker and of the state store differ by {skew:.0f} s")
     if not target.capabilities.part_checksums:
