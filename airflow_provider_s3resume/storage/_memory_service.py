@@ -48,12 +48,14 @@ class MemoryTraits:
 
     :param lists_resent_parts: ListParts gives a part that was sent twice twice (SeaweedFS).
     :param adds_checksum: objects written without one get a full-object CRC64NVME (Amazon S3).
+    :param ignores_checksums: checksums are taken, and neither checked nor kept.
     :param encryption: what the bucket encrypts with where nothing is asked for.
     :param read_size: bytes that one ``readinto`` gives at most.
     """
 
     lists_resent_parts: bool = False
     adds_checksum: bool = True
+    ignores_checksums: bool = False
     encryption: str | None = None
     read_size: int | None = None
 
@@ -119,7 +121,8 @@ class MemoryService:
 
     def put(self, call: Call, data: bytes, upload: NewUpload, checksum: Checksum | None) -> Written:
         """Write a plain object whose bytes were checked."""
-        upload = self._encrypted(upload)
+        upload = self._as_kept(upload)
+        checksum = None if self.traits.ignores_checksums else checksum
         kept = () if checksum is None or _is_md5(checksum) else (checksum,)
         etag = etag_of(data, upload.options, md5=self.capabilities.md5_etags)
         return self._store(call, data, etag, upload, kept)
@@ -130,13 +133,17 @@ class MemoryService:
         self._check_algorithm(call, upload.algorithm)
         upload_id = uuid.uuid4().hex
         self.uploads[upload_id] = OpenUpload(
-            key=call.key, upload=self._encrypted(upload), initiated=self.clock()
+            key=call.key, upload=self._as_kept(upload), initiated=self.clock()
         )
         return upload_id
 
-    def _encrypted(self, upload: NewUpload) -> NewUpload:
+    def _as_kept(self, upload: NewUpload) -> NewUpload:
         encryption = upload.options.encryption or self.traits.encryption
-        return replace(upload, options=replace(upload.options, encryption=encryption))
+        return replace(
+            upload,
+            options=replace(upload.options, encryption=encryption),
+            algorithm=None if self.traits.ignores_checksums else upload.algorithm,
+        )
 
     def find_upload(self, call: Call, upload_id: str) -> OpenUpload:
         """Return the upload of exactly this key.
@@ -157,6 +164,7 @@ class MemoryService:
             raise call.refuse("InvalidArgument", f"part number {number}")
         if len(data) > self.limits.max_part_size:
             raise call.refuse("EntityTooLarge", f"a part of {len(data)} bytes")
+        checksum = None if self.traits.ignores_checksums else checksum
         self.check_checksum(call, checksum, data)
         kept = None if checksum is None or _is_md5(checksum) else checksum
         declared = upload.upload.algorithm
@@ -192,6 +200,7 @@ class MemoryService:
         condition: Condition | None,
     ) -> Written:
         """Check everything and make the parts the object."""
+        checksum = None if self.traits.ignores_checksums else checksum
         upload = self.find_upload(call, upload_id)
         parts = self._chosen(call, upload, records)
         data = b"".join(part.data for part in parts)
@@ -252,7 +261,7 @@ class MemoryService:
 
     def check_checksum(self, call: Call, checksum: Checksum | None, data: bytes) -> None:
         """Refuse bytes that do not have the checksum that came with them."""
-        if checksum is None:
+        if checksum is None or self.traits.ignores_checksums:
             return
         self._check_algorithm(call, checksum.algorithm)
         if checksum.value != checksum_value(checksum.algorithm, data):

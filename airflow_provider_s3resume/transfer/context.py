@@ -17,6 +17,15 @@ if TYPE_CHECKING:
     from airflow_provider_s3resume.transfer.stopping import StopSignal
 
 
+class ChecksumVerdict:
+    """Whether the target shows the checksums that it was sent; ``None`` until one was sent.
+
+    Written from many threads; they all find the same.
+    """
+
+    kept: bool | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyContext:
     """Stores, records, configuration, and the threads and memory that all objects share.
@@ -34,6 +43,7 @@ class CopyContext:
     progress: Progress
     started: float
     known_checkpoints: frozenset[str] = frozenset()
+    verdict: ChecksumVerdict = field(default_factory=ChecksumVerdict)
 
     def source_uri(self, key: str) -> str:
         """Return where a source object is, the service included."""

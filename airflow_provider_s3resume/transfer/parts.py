@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import closing
 from typing import TYPE_CHECKING, TypeVar
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from airflow_provider_s3resume.exceptions import (
     CopyStoppedError,
     InvalidInputError,
+    ListingError,
     S3ResumeError,
     StoreError,
     TransientStoreError,
@@ -26,12 +28,14 @@ from airflow_provider_s3resume.transfer.reading import StreamBody
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from airflow_provider_s3resume.plan.digests import Checksum
     from airflow_provider_s3resume.plan.objects import ByteRange
     from airflow_provider_s3resume.transfer.context import CopyContext
     from airflow_provider_s3resume.transfer.reading import ExactSource
     from airflow_provider_s3resume.transfer.stopping import StopSignal
     from airflow_provider_s3resume.transfer.uploads import UploadRecord
 
+log = logging.getLogger(__name__)
 _Argument = TypeVar("_Argument")
 
 STREAM_BUFFER = 4 * MIB
@@ -154,8 +158,8 @@ class PartMover:
             etag = self._context.target.upload_part(
                 self._key, self._upload_id(), number, view, checksum
             )
-            if checksum is None and self._md5_etags() and normal_etag(etag) != md5_hex(view):
-                raise self._differs(number, "the target's ETag is not the MD5 of what was sent")
+            if self._only_etag_tells(number, checksum) and normal_etag(etag) != md5_hex(view):
+                raise self._etag_differs(number)
         return PartRecord(
             part_number=number,
             size=byte_range.length,
@@ -194,13 +198,15 @@ class PartMover:
     def _stream_once(
         self, number: int, byte_range: ByteRange, trailer: ChecksumAlgorithm | None
     ) -> PartRecord:
-        compared = Hasher(trailer or ChecksumAlgorithm.MD5)
-        both = trailer is None and self._algorithm not in {None, ChecksumAlgorithm.MD5}
-        recorded = Hasher(self._algorithm) if both and self._algorithm else compared
+        compared = Hasher(ChecksumAlgorithm.MD5)
+        other = self._algorithm not in {None, ChecksumAlgorithm.MD5}
+        recorded = Hasher(self._algorithm) if other and self._algorithm else compared
+        # Only now can an MD5 be taken: the bytes are gone when the answer comes.
+        unneeded = trailer is not None and self._context.verdict.kept
         with self._context.budget.hold(STREAM_BUFFER, self._stop):
             buffer = memoryview(bytearray(STREAM_BUFFER))
             with closing(self._source.chunks(byte_range, buffer)) as chunks:
-                body = StreamBody(chunks, *{compared, recorded})
+                body = StreamBody(chunks, *({recorded} if unneeded else {compared, recorded}))
                 try:
                     etag = self._context.target.upload_part_stream(
                         self._key, self._upload_id(), number, body, byte_range.length, trailer
@@ -209,13 +215,50 @@ class PartMover:
                     if body.error is not None:
                         raise body.error from None
                     raise
-        if trailer is None and normal_etag(etag) != _hex(compared.checksum().value):
-            raise self._differs(number, "the target's ETag is not the MD5 of what was sent")
+        followed = recorded.checksum() if trailer else None
+        if (
+            not unneeded
+            and self._only_etag_tells(number, followed)
+            and normal_etag(etag) != _hex(compared.checksum().value)
+        ):
+            raise self._etag_differs(number)
         return PartRecord(
             part_number=number,
             size=byte_range.length,
             etag=etag,
             checksum=recorded.checksum().value if self._algorithm else None,
+        )
+
+    def _only_etag_tells(self, number: int, checksum: Checksum | None) -> bool:
+        """Tell whether a part's ETag is all that says what arrived, and should be its MD5.
+
+        A service may take a checksum header and ignore it without a word; one that does not shows
+        the checksum in ListParts. That is asked once in a task.
+        """
+        if not self._md5_etags():
+            return False
+        if checksum is None:
+            return True
+        if checksum.algorithm is ChecksumAlgorithm.MD5:
+            return False  # No service lists it; Content-MD5 is as old as S3.
+        verdict = self._context.verdict
+        if verdict.kept is None:
+            try:
+                listed = self._context.target.list_parts(self._key, self._upload_id())
+            except ListingError:
+                return True
+            found = {part.checksum for part in listed if part.part_number == number}
+            verdict.kept = checksum.value in found
+            if not verdict.kept:
+                bucket = self._context.target.bucket
+                log.info("%s shows no checksums of parts: MD5s are compared too", bucket)
+        return not verdict.kept
+
+    def _etag_differs(self, number: int) -> VerificationError:
+        return self._differs(
+            number,
+            "the target's ETag is not the MD5 of what was sent; if the service makes ETags in "
+            "another way, set md5_etags to false in its connection",
         )
 
     def _prove(self, part: ListedPart) -> bool:

@@ -118,11 +118,35 @@ class _Put:
                     return landed
                 self._context.stop.wait(_FIRST_WAIT_S * 2**attempt)
             else:
+                self._check_arrived(written)
                 self._note_what_is_lost(upload)
                 unprotected = self._condition is None
                 return self._landed(Status.COPIED, written, unprotected=unprotected)
         msg = "unreachable"
         raise AssertionError(msg)
+
+    def _check_arrived(self, written: Written) -> None:
+        """Compare the ETag where nothing else says what arrived (c18).
+
+        A service may take a checksum header and ignore it without a word; one that does not gives
+        the checksum back.
+
+        :raises VerificationError: if the ETag is an MD5, and of other bytes.
+        """
+        sent = [self._checksum] if self._checksum else []
+        if compare_checksums(written.checksums, sent) is Match.SAME:
+            return
+        etag, target = md5_of_etag(written.etag), self._context.target
+        if etag is None or not target.capabilities.md5_etags or etag == md5_hex(self._data):
+            return
+        found = look(target, self._entry.target_key)
+        if found is None or found.encryption not in PLAIN_ENCRYPTION:
+            return  # Under a KMS key an ETag is no MD5.
+        raise VerificationError(
+            f"{self._uri}: its ETag {written.etag} is not the MD5 of what was sent, "
+            f"{md5_hex(self._data)}, and the service shows no checksum of it; if the service makes "
+            "ETags in another way, set md5_etags to false in its connection"
+        )
 
     def _note_what_is_lost(self, upload: NewUpload) -> None:
         """Look at the target if more than a content type was asked for (c19)."""

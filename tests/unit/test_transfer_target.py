@@ -191,6 +191,42 @@ def test_c18_bytes_changed_on_their_way_to_the_target(layout: str, how: str, tar
         assert outcome.retryable
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("which", [1, 3])
+def test_c18_a_service_that_ignores_checksums_is_found_out(layout: str, which: int) -> None:
+    """Its ETags are compared with what was sent, of each part and of a whole object."""
+    kind, parts = LAYOUTS[layout]
+    traits = MemoryTraits(ignores_checksums=True, adds_checksum=False)
+    world = planned(kind, World(target_traits=traits), parts)
+    at = "PutObject" if kind == "single" else "UploadPart"
+    count = [0]
+
+    def transit(operation: str, data: bytes) -> bytes:
+        count[0] += operation == at
+        hit = operation == at and (kind == "single" or count[0] == which)
+        return bytes([data[0] ^ 1]) + data[1:] if hit else data
+
+    world.target.in_transit = transit
+    outcome = world.run_one()
+    assert outcome.error_kind == "VerificationError"
+    assert "md5_etags" in str(outcome.error)
+    if kind != "single":
+        assert world.target.data(KEY) == OLD
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("encryption", [None, "aws:kms"])
+def test_c18_a_service_that_shows_checksums_is_not_asked_twice(
+    layout: str, encryption: str | None
+) -> None:
+    """One listing in a task tells; under a KMS key no ETag is taken for an MD5."""
+    kind, parts = LAYOUTS[layout]
+    world = planned(kind, World(target_traits=MemoryTraits(encryption=encryption)), parts)
+    assert world.run_one().status is Status.COPIED
+    # In pages of three: one before the second part, two before Complete.
+    assert world.traffic.count("ListParts") == (0 if kind == "single" else 3)
+
+
 @pytest.mark.parametrize("how", ["once", "same", "changing"])
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("checksums", ["with", "without"])
