@@ -161,7 +161,8 @@ class Layer:
     def create_upload(self, key: str, upload: NewUpload) -> str:
         """Begin a multipart upload and return its id."""
         act = partial(self.inner.create_upload, key, upload)
-        return self._call("CreateMultipartUpload", key, act)
+        # Begun again after a lost answer, the first one would be left behind, known to nobody.
+        return self._call("CreateMultipartUpload", key, act, settles=True)
 
     def upload_part(
         self,

@@ -220,3 +220,14 @@ def test_c01_a_listing_that_keeps_failing_is_an_error() -> None:
     scene.errors = [TransientStoreError] * 20
     with pytest.raises(TransientStoreError):
         list(listing)
+
+
+def test_c34_a_lost_answer_to_create_is_not_repeated_blindly() -> None:
+    """Each repeat would leave an upload that no record names; a refusal left none."""
+    scene = Scene(TransientStoreError, after=True)
+    with pytest.raises(TransientStoreError):
+        scene.store.create_upload("k", NewUpload())
+    assert len(scene.memory.uploads) == 1
+    scene = Scene(ThrottledError)
+    scene.store.create_upload("k", NewUpload())
+    assert scene.calls == ["CreateMultipartUpload"] * 2
