@@ -17,6 +17,7 @@ from airflow_provider_s3resume.exceptions import (
     PreconditionFailedError,
     S3ResumeError,
     TargetChangedError,
+    ThrottledError,
     TransientStoreError,
     UnsupportedError,
     UploadNotFoundError,
@@ -436,6 +437,8 @@ class _MultipartCopy:
                 if attempt == 0:
                     raise _StartOverError("another worker completed it") from error
                 break  # It was this one's, whose answer was lost.
+            except ThrottledError:
+                raise  # Refused, and repeated by the store's layers as often as can help.
             except TransientStoreError:
                 if is_expected(look(self._context.target, self._key), expected):
                     break

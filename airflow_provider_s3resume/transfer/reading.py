@@ -68,8 +68,10 @@ class ExactSource:
             self._stop.check()
             rest = ByteRange(start=byte_range.start + done, stop=byte_range.stop)
             before = done
+            # What opening raises has been repeated as often as can help; a broken body has not.
+            opened = self._open(rest)
             try:
-                with self._open(rest) as reader, self._stop.watching(reader):
+                with opened as reader, self._stop.watching(reader):
                     for piece in self._drain(reader, buffer, done, byte_range.length):
                         done += len(piece)
                         yield piece

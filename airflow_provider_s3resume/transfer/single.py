@@ -12,6 +12,7 @@ from airflow_provider_s3resume.exceptions import (
     PreconditionFailedError,
     StoreError,
     TargetChangedError,
+    ThrottledError,
     TransientStoreError,
     VerificationError,
 )
@@ -112,8 +113,12 @@ class _Put:
                 if attempt == _TRIES - 1:
                     raise
                 self._look_closer()
+            except ThrottledError:
+                raise  # Refused, and repeated by the store's layers as often as can help.
             except (TransientStoreError, PreconditionFailedError, ObjectNotFoundError) as error:
-                landed = self._resolve(error, last=attempt == _TRIES - 1)
+                # A write without a condition has been repeated too: it is looked at once.
+                last = self._condition is None or attempt == _TRIES - 1
+                landed = self._resolve(error, last=last)
                 if landed is not None:
                     return landed
                 self._context.stop.wait(_FIRST_WAIT_S * 2**attempt)

@@ -11,9 +11,12 @@ import uuid
 from typing import TYPE_CHECKING
 
 from airflow_provider_s3resume.exceptions import (
+    CredentialsExpiredError,
+    DigestRejectedError,
     InvalidInputError,
     ObjectNotFoundError,
     PreconditionFailedError,
+    ThrottledError,
     TransientStoreError,
 )
 from airflow_provider_s3resume.plan.manifest import dumps
@@ -29,6 +32,8 @@ MARKER = "marker.json"
 FORMAT = "airflow-provider-s3resume state"
 SCHEMA = 1
 _TRIES = 5
+_NOT_CARRIED_OUT = (ThrottledError, CredentialsExpiredError, DigestRejectedError)
+"""Refusals, which the store's layers have repeated as often as can help."""
 
 
 class StateLocation:
@@ -85,7 +90,8 @@ class StateLocation:
     def write_text(self, name: str, text: str, condition: Condition | None = None) -> str | None:
         """Write a record in one request and return its ETag.
 
-        An answer that was lost is resolved by reading the record again.
+        An answer that was lost is resolved by reading the record again. Only what the store's own
+        layers do not repeat is tried again here: a conditional write that did not take effect.
 
         :raises PreconditionFailedError: if ``condition`` does not hold.
         """
@@ -93,13 +99,15 @@ class StateLocation:
         for last in [False] * (_TRIES - 1) + [True]:
             try:
                 return self._put(name, body, condition)
-            except (PreconditionFailedError, TransientStoreError):
+            except (PreconditionFailedError, TransientStoreError) as error:
+                if isinstance(error, _NOT_CARRIED_OUT):
+                    raise
                 found = read_all(self.store, self.prefix + name)
                 if found is not None and found[0] == body:
                     return found[1]
-                if last:
+                if last or condition is None or not self.store.capabilities.conditional_put:
                     raise
-                if condition is not None and not _holds(condition, found):
+                if not _holds(condition, found):
                     raise PreconditionFailedError(
                         "PutObject", self.prefix + name, "written by another worker meanwhile"
                     ) from None
@@ -159,17 +167,22 @@ def read_all(store: ObjectStore, key: str) -> tuple[bytes, str | None] | None:
             info = store.head(key)
             if info.size == 0:
                 return b"", info.etag
-            with store.open_range(key, None, info.identity()) as reader:
+            reader = store.open_range(key, None, info.identity())
+        except ObjectNotFoundError:
+            return None
+        except PreconditionFailedError:
+            if last:  # Replaced between the two requests.
+                raise
+            continue
+        try:
+            with reader:
                 data = bytearray(info.size)
                 view, filled = memoryview(data), 0
                 while filled < info.size and (n := reader.readinto(view[filled:])):
                     filled += n
             return bytes(data), info.etag
-        except ObjectNotFoundError:
-            return None
-        except (PreconditionFailedError, TransientStoreError):
-            # Replaced between the two requests, or the body broke off.
-            if last:
+        except TransientStoreError:
+            if last:  # The body broke off; no layer reads it again.
                 raise
     msg = "unreachable"
     raise AssertionError(msg)
