@@ -262,7 +262,7 @@ def test_c40_plans_in_one_state_location_never_share_a_name(buckets: Buckets) ->
     put(buckets.source, "data/k", b"x" * 10)
     buckets.add("tgt2", "other")
     buckets.add("st", "state")
-    asked = {
+    asked: dict[str, Any] = {
         "source_conn_id": "src",
         "source_uri": "s3://source/data/k",
         "state_conn_id": "st",
