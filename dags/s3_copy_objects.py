@@ -37,6 +37,8 @@ The copy tasks need their pool: `airflow pools set {POOL} 4 "S3 transfers"`.
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
+    # Tasks of a pool that does not exist would wait for ever; this ends even them.
+    dagrun_timeout=timedelta(hours=20),
     params={
         "keys": Param(
             [],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_s3resume.exceptions import VerificationError
+from airflow_provider_s3resume.exceptions import ObjectsFailedError, VerificationError
 from airflow_provider_s3resume.hooks._airflow import AirflowSkipException
 from airflow_provider_s3resume.hooks._errors import hopeless_fails
 from airflow_provider_s3resume.hooks._values import document
@@ -55,7 +55,7 @@ class VerifyCopyOperator(BaseOperator):
 
         :raises AirflowSkipException: if there is no plan, as the task that makes it has failed.
         :raises VerificationError: if an object is not what was copied.
-        :raises AirflowFailException: if another attempt cannot help.
+        :raises AirflowFailException: if another attempt cannot help, or objects were not copied.
         """
         with hopeless_fails():
             stop = StopSignal()
@@ -91,6 +91,14 @@ def _verify(opened: OpenSides, reference: PlanReference, stop: StopSignal) -> Ve
 
 def _raise_for_failures(summary: VerificationSummary) -> None:
     if not summary.failed:
+        if summary.not_landed:
+            # Failed like the transfer, so that clearing what failed clears this task with it:
+            # else the report would run beside the new transfer.
+            raise ObjectsFailedError(
+                f"{summary.verified} objects are verified, {summary.not_landed} were not copied; "
+                "see the transfer tasks. Clear the failed tasks to try them again",
+                retryable=False,
+            )
         return
     named = "; ".join(f"{f.key!r}: {f.error}" for f in summary.failures[:_NAMED])
     raise VerificationError(f"{summary.failed} objects could not be verified: {named}")

@@ -136,8 +136,8 @@ def _single(
     # or in this one, if it was replaced while it was copied.
     if planned and not _had_checkpoint(context, entry):
         return landed
-    _abort_earlier(context, entry)
-    return replace(landed, checkpointed=True)
+    notes = _abort_earlier(context, entry)
+    return replace(landed, checkpointed=True, notes=(*landed.notes, *notes))
 
 
 def _had_checkpoint(context: CopyContext, entry: CopyEntry) -> bool:
@@ -145,13 +145,17 @@ def _had_checkpoint(context: CopyContext, entry: CopyEntry) -> bool:
     return CheckpointRecords.name_of(*pair) in context.known_checkpoints
 
 
-def _abort_earlier(context: CopyContext, entry: CopyEntry) -> None:
-    """Abort what an earlier attempt left behind of this object; its checkpoint stays."""
+def _abort_earlier(context: CopyContext, entry: CopyEntry) -> tuple[str, ...]:
+    """Abort what an earlier attempt left behind of this object; its checkpoint stays.
+
+    :returns: notes on uploads that may be ours and were left alone.
+    """
     stored = context.records.load(
         context.source_uri(entry.key), context.target_uri(entry.target_key)
     )
-    if isinstance(stored, Stored):
-        abort_uploads_of(context.target, entry.target_key, stored.checkpoint)
+    if not isinstance(stored, Stored):
+        return ()
+    return abort_uploads_of(context.target, entry.target_key, stored.checkpoint)
 
 
 def _check_gone(context: CopyContext, entry: CopyEntry, error: ObjectNotFoundError) -> None:
@@ -170,7 +174,7 @@ def _check_gone(context: CopyContext, entry: CopyEntry, error: ObjectNotFoundErr
 
 
 def _gone(context: CopyContext, entry: CopyEntry) -> Outcome:
-    _abort_earlier(context, entry)
+    notes = _abort_earlier(context, entry)
     return Outcome(
         key=entry.key,
         target_key=entry.target_key,
@@ -179,5 +183,5 @@ def _gone(context: CopyContext, entry: CopyEntry) -> Outcome:
         source_etag=entry.etag,
         proof=Proof.NONE,
         checkpointed=True,
-        notes=("the source object was deleted since the plan",),
+        notes=("the source object was deleted since the plan", *notes),
     )

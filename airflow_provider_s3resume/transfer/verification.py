@@ -30,7 +30,7 @@ from airflow_provider_s3resume.transfer.loading import (
     load_lines,
     load_manifest,
 )
-from airflow_provider_s3resume.transfer.outcomes import LANDED, Outcome, Proof
+from airflow_provider_s3resume.transfer.outcomes import LANDED, Outcome, Proof, Status
 from airflow_provider_s3resume.transfer.proven import pair_line, pair_of, save_proven
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class VerificationSummary:
 
     :param at: seconds since the epoch.
     :param proofs: proof → objects that it was given for.
-    :param not_landed: copy entries that no task landed; they fail the run elsewhere.
+    :param not_landed: copy entries that no task landed or found gone.
     :param outcomes_digest: of the outcomes that were looked at; of others this says nothing.
     """
 
@@ -185,7 +185,8 @@ class _Verifying:
             stop.check()
             found = self._outcomes.read(ref)
             landed = {o.key: o for o in found.values() if o is not None and o.status in LANDED}
-            self._not_landed += ref.objects - len(landed)
+            gone = sum(o is not None and o.status is Status.GONE for o in found.values())
+            self._not_landed += ref.objects - len(landed) - gone
             if landed:
                 yield from self._batch(ref, list(found), landed, stop)
 
