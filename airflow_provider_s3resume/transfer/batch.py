@@ -246,18 +246,19 @@ class _Run:
             )
         )
         if not error.retryable:
-            self._check_stores()
+            self._check_stores(entry)
 
-    def _check_stores(self) -> None:
+    def _check_stores(self, entry: CopyEntry) -> None:
         """After a hopeless error, find out whether it is the object's or everything's.
 
-        If a bucket itself does not answer, trying the other objects would only add requests.
+        If a bucket itself does not answer, trying the other objects would only add requests. It is
+        asked about this very key: permissions may be limited to a prefix.
         """
         if self._hopeless is not None:
             return
         try:
-            self._context.source.check_access()
-            self._context.target.check_access()
+            self._context.source.check_access(entry.key)
+            self._context.target.check_access(entry.target_key)
         except S3ResumeError as error:
             if not error.retryable:
                 self._hopeless = error

@@ -165,7 +165,7 @@ def _check_gone(context: CopyContext, entry: CopyEntry, error: ObjectNotFoundErr
 
     :raises StoreError: if the bucket does not answer, or lists the object all the same.
     """
-    context.source.check_access()
+    context.source.check_access(entry.key)
     just_this = KeyRange(start=entry.key, stop=entry.key + "\0")
     if any(found.key == entry.key for found in context.source.list_objects(entry.key, just_this)):
         uri = object_uri(context.source.bucket, entry.key)
