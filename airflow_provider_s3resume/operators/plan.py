@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_s3resume.exceptions import InvalidInputError, ManifestError
 from airflow_provider_s3resume.hooks._errors import hopeless_fails
-from airflow_provider_s3resume.hooks._values import document, flag, optional
+from airflow_provider_s3resume.hooks._values import document, flag, optional, whole
 from airflow_provider_s3resume.hooks.planning import PlanArguments, plan_id
 from airflow_provider_s3resume.hooks.sides import OpenSides, PlanReference
 from airflow_provider_s3resume.operators._running import Interruption, run_stoppable
 from airflow_provider_s3resume.operators._sides import SIDES_FIELDS, SidesOperator
+from airflow_provider_s3resume.plan.parts import check_part_size
 from airflow_provider_s3resume.plan.sides import check_unknown
 from airflow_provider_s3resume.transfer.stopping import StopSignal
 
@@ -29,6 +30,8 @@ PLAN_KEY = "plan"
 MISSING_POOL_KEY = "s3resume_missing_pool"
 """XCom key under which the scheduler's side notes that the pool of a task does not exist."""
 _DEFAULTS = PlanArguments()
+CHECKED_SIZES = ("part_size", "memory_budget")
+"""Arguments of the transfer tasks that ``list`` checks beforehand."""
 PLAN_FIELDS = ("rule", "max_objects", "max_bytes", "max_batches", "plan_only")
 
 
@@ -87,20 +90,25 @@ class ListSyncOperator(_PlanningOperator):
     :param transfer_task_id: task whose pool must exist, in the same DAG.
     :param refuse_unknown_params: fail if the run was given parameters that the DAG does not have.
         Airflow lets them through, so that a misspelt one would pass for its default.
+    :param part_size, memory_budget: of the transfer tasks, to be refused before anything is listed.
     """
 
-    template_fields: Sequence[str] = (*SIDES_FIELDS, *PLAN_FIELDS)
+    template_fields: Sequence[str] = (*SIDES_FIELDS, *PLAN_FIELDS, *CHECKED_SIZES)
 
     def __init__(
         self,
         *,
         transfer_task_id: str | None = None,
         refuse_unknown_params: bool = False,
+        part_size: int | str | None = None,
+        memory_budget: int | str | None = None,
         **kwargs: Any,  # noqa: ANN401 - BaseOperator's own
     ) -> None:
         super().__init__(**kwargs)
         self.transfer_task_id = transfer_task_id
         self.refuse_unknown_params = refuse_unknown_params
+        self.part_size = part_size
+        self.memory_budget = memory_budget
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Check both sides and return what was found out.
@@ -114,6 +122,7 @@ class ListSyncOperator(_PlanningOperator):
                 _check_pool(context, self.transfer_task_id)
             stop = StopSignal()
             opened = self.sides().open(stop.wait)
+            self._check_sizes(opened)
             request = self.request(plan_id(context), opened)
             report = run_stoppable(
                 lambda _: _check(opened, request),
@@ -129,6 +138,14 @@ class ListSyncOperator(_PlanningOperator):
             "ranges": len(report.ranges),
             "warnings": list(report.warnings),
         }
+
+    def _check_sizes(self, opened: OpenSides) -> None:
+        """Refuse what the transfer tasks would refuse, before both sides are listed for nothing."""
+        from airflow_provider_s3resume.transfer.config import CopyConfig  # noqa: PLC0415
+
+        given = {name: getattr(self, name) for name in CHECKED_SIZES}
+        sizes: dict[str, Any] = {n: whole(n, v) for n, v in given.items() if v not in {None, ""}}
+        check_part_size(CopyConfig(**sizes).part_size, opened.target.limits)
 
 
 class PlanSyncOperator(_PlanningOperator):

@@ -10,6 +10,7 @@ from airflow.sdk import AssetAlias, TaskGroup
 
 from airflow_provider_s3resume.operators.multipart_copy import ResumableMultipartCopyOperator
 from airflow_provider_s3resume.operators.plan import (
+    CHECKED_SIZES,
     PLAN_KEY,
     ListSyncOperator,
     PlanSyncOperator,
@@ -71,6 +72,7 @@ def sync_task_group(
             task_id="list",
             transfer_task_id=group.child_id("transfer"),  # type: ignore[no-untyped-call]
             refuse_unknown_params=refuse_unknown_params,
+            **{name: (copying or {}).get(name) for name in CHECKED_SIZES},
             **known,
         )
         taken = _xcom(listed.task_id, "return_value", "['sides']")

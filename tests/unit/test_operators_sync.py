@@ -543,6 +543,27 @@ def test_a_pool_that_does_not_exist_is_refused(buckets: Buckets) -> None:
         task.execute(context)
 
 
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"part_size": str(5 * MIB - 1)}, "part_size"),
+        ({"part_size": 5 * GIB + 1}, "part_size"),
+        ({"memory_budget": -1}, "memory_budget"),
+        ({"memory_budget": "much"}, "memory_budget"),
+    ],
+)
+def test_sizes_of_the_transfer_are_refused_before_anything_is_listed(
+    buckets: Buckets, given: dict[str, Any], named: str
+) -> None:
+    """The first task says so, not each transfer task after both sides were listed."""
+    calls: list[str] = []
+    buckets.source.observer.before = lambda operation, _: calls.append(operation)
+    task = ListSyncOperator(task_id="list", **SIDES, **given)
+    with pytest.raises(AirflowFailException, match=named):
+        task.execute(context_of(task))
+    assert calls == []
+
+
 def test_c42_no_secret_is_in_what_tasks_say_and_hand_on(
     buckets: Buckets, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
