@@ -62,7 +62,9 @@ def run_stoppable(
     running = _Running(work, stop or StopSignal())
     deadline = time.monotonic() + _seconds_to_use(timeout) if timeout is not None else None
     try:
+        # The handler first: a signal may come as soon as there is something to stop.
         with _terminations(interruption):
+            running.start()
             running.wait(interruption, deadline)
     except BaseException:
         # A task timeout, or an interrupt: nothing may go on behind a task that has ended.
@@ -87,9 +89,13 @@ class _Running(Generic[_T]):
         self._done = threading.Event()
         self._results: list[_T] = []
         self.error: BaseException | None = None
-        threading.Thread(
+        self._thread = threading.Thread(
             target=self._run, args=(work,), name="s3resume-transfer", daemon=True
-        ).start()
+        )
+
+    def start(self) -> None:
+        """Begin the work."""
+        self._thread.start()
 
     def wait(self, interruption: Interruption, deadline: float | None) -> None:
         """Return when the work is done, or a reason to stop was left."""

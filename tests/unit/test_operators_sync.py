@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +22,7 @@ from airflow_provider_s3resume.exceptions import (
 )
 from airflow_provider_s3resume.hooks.s3 import S3ResumeHook
 from airflow_provider_s3resume.hooks.sides import Sides
+from airflow_provider_s3resume.operators import multipart_copy
 from airflow_provider_s3resume.operators.multipart_copy import ResumableMultipartCopyOperator
 from airflow_provider_s3resume.operators.plan import ListSyncOperator, PlanSyncOperator
 from airflow_provider_s3resume.operators.report import ReportSyncOperator
@@ -406,8 +406,12 @@ def test_an_object_that_was_changed_at_the_target_fails_the_verification(buckets
         report(reference)
 
 
-def test_on_kill_makes_a_copy_fail_and_the_next_try_keeps_its_parts(buckets: Buckets) -> None:
+def test_on_kill_makes_a_copy_fail_and_the_next_try_keeps_its_parts(
+    buckets: Buckets, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What was acknowledged is not sent again."""
+    stop = StopSignal()
+    monkeypatch.setattr(multipart_copy, "StopSignal", lambda: stop)
     data = buckets.fill()
     [batch], _ = plan()
     task = ResumableMultipartCopyOperator(
@@ -420,12 +424,13 @@ def test_on_kill_makes_a_copy_fail_and_the_next_try_keeps_its_parts(buckets: Buc
             sent.append(called)
             if len(sent) == 2:
                 task.on_kill()
-                time.sleep(0.5)
+                assert stop.wait(30), "the task did not notice"
 
     buckets.target.observer.after = after
     with pytest.raises(CopyStoppedError):
         task.execute(context_of(task))
     buckets.target.observer.after = no_hook
+    monkeypatch.setattr(multipart_copy, "StopSignal", StopSignal)
     again = copy(batch, try_number=2)
     assert buckets.copied() == data
     assert again["result"]["parts_kept"] >= 2

@@ -14,6 +14,7 @@ from airflow_provider_s3resume.storage.base import Written
 from airflow_provider_s3resume.storage.memory import MemoryStore
 from airflow_provider_s3resume.storage.presets import AMAZON_S3
 from airflow_provider_s3resume.transfer.planning import check_sides
+from airflow_provider_s3resume.transfer.probing import PROBED
 from tests.unit.planning_cases import NOW, Sync, put, store
 
 NOTHING = replace(AMAZON_S3, conditional_put=False, part_checksums=(), full_object_checksum=False)
@@ -81,7 +82,9 @@ def test_c18_a_service_without_conditions_is_refused_by_name() -> None:
 def test_c18_what_is_not_promised_is_not_tried() -> None:
     """A connection that says so may have any service."""
     for field in ("condition", "checksum"):
-        ignoring(field, capabilities=NOTHING).plan()
+        sync = ignoring(field, capabilities=NOTHING)
+        sync.plan()
+        assert '"conditional_writes":false' in (sync.state.read_text(PROBED) or "")
 
 
 def test_c18_a_promise_is_tried_once_a_day_and_when_it_changes() -> None:
