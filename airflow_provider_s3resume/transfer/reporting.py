@@ -21,6 +21,7 @@ from airflow_provider_s3resume.transfer.verification import (
     VerificationSummary,
     load_noted,
     named,
+    proofs_prefix,
     verification_name,
 )
 
@@ -49,6 +50,7 @@ class RunReport:
 
     :param skipped: reason → keys, over both listings.
     :param refused: reason → keys that the target cannot hold.
+    :param proofs_key: prefix of the files that name the proof of each object.
     :param verified_by: proof → objects.
     :param unverified: objects that landed and that no verification of this plan has looked at.
     :param notes: kind of note → how often, of the fifty kinds that are most frequent.
@@ -60,6 +62,7 @@ class RunReport:
     manifest_key: str
     manifest_digest: str
     report_key: str
+    proofs_key: str
     source: str
     target: str
     dry_run: bool
@@ -267,6 +270,8 @@ class _Sums:
             run_id=manifest.run_id,
             manifest_key=manifest_key,
             manifest_digest=manifest.digest,
+            proofs_key=f"s3://{self._state.store.bucket}/{self._state.prefix}"
+            f"{proofs_prefix(manifest_key)}",
             report_key=f"s3://{self._state.store.bucket}/{self._state.prefix}"
             f"{_report_name(manifest_key)}",
             source=manifest.source.uri,

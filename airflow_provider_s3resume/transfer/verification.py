@@ -99,6 +99,11 @@ class VerificationSummary:
             ) from error
 
 
+def proofs_prefix(manifest_key: str) -> str:
+    """Return where the proof of each object of a run stands, line by line."""
+    return f"{manifest_key.rpartition('/')[0]}/proofs/"
+
+
 def verification_name(manifest_key: str) -> str:
     """Return where a run's verification is, under the state prefix."""
     return f"{manifest_key.rpartition('/')[0]}/verification.json"
@@ -211,11 +216,13 @@ class _Verifying:
         stop: StopSignal,
     ) -> Iterator[ProvenPair]:
         there = target_etags(self._target, ref, entries)
+        lines: list[str] = []
         for key in sorted(landed, key=key_bytes):
             stop.check()
             outcome = landed[key]
             found = there.get(outcome.target_key)
             proof = self._prove(outcome, found)
+            lines.append(_proof_line(outcome, proof))
             if proof is None or found is None:
                 continue
             self._proofs[proof.value] += 1
@@ -226,6 +233,8 @@ class _Verifying:
                     target_etag=found[1],
                     size=outcome.size,
                 )
+        name = f"{proofs_prefix(ref.manifest)}{ref.index:05d}.jsonl"
+        self._state.write_text(name, "".join(lines))
 
     def _prove(self, outcome: Outcome, found: tuple[int, str | None] | None) -> Proof | None:
         if found is None:
@@ -278,6 +287,11 @@ class _Verifying:
         self._failed += 1
         if len(self._failures) < MOST_NAMED:
             self._failures.append(KeyFailure(key=outcome.key, error=error))
+
+
+def _proof_line(outcome: Outcome, proof: Proof | None) -> str:
+    known = {"key": outcome.key, "target_key": outcome.target_key, "size": outcome.size}
+    return dumps({**known, "proof": proof.value if proof is not None else "failed"}) + "\n"
 
 
 def named(failures: Iterable[KeyFailure], most: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -393,3 +394,20 @@ def test_a_stored_verification_of_another_version_is_refused() -> None:
         sync.state.write_text(name, damaged)
         with pytest.raises(ManifestError, match=message):
             sync.report(report.manifest_key)
+
+
+def test_the_proof_of_each_object_stands_beside_the_report() -> None:
+    """The report counts proofs and names the files that say it object by object."""
+    sync = planned(3)
+    key, manifest = sync.plan()
+    write_outcomes(sync, manifest, [Status.COPIED] * 3)
+    summary = sync.verify(key)
+    place = sync.report(key).proofs_key
+    [ref] = manifest.batches
+    name = place.removeprefix(f"s3://{sync.state.store.bucket}/{sync.state.prefix}")
+    lines = (sync.state.read_text(f"{name}{ref.index:05d}.jsonl") or "").splitlines()
+    found = [json.loads(line) for line in lines]
+    assert [line["key"] for line in found] == ["k00", "k01", "k02"]
+    assert Counter(line["proof"] for line in found if line["proof"] != "failed") == Counter(
+        summary.proofs
+    )
