@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from airflow_provider_s3resume.exceptions import InvalidInputError, ListingError
 from airflow_provider_s3resume.plan.digests import Match, compare_etags, normal_etag
-from airflow_provider_s3resume.plan.objects import KeyMapping, ListedObject, key_bytes
+from airflow_provider_s3resume.plan.objects import (
+    Hindrance,
+    KeyMapping,
+    ListedObject,
+    key_bytes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -44,11 +49,14 @@ class Reason(enum.Enum):
     UNKNOWN_NOT_NEWER = "unknown_not_newer"
     ONLY_AT_TARGET = "only_at_target"
     OWN_STATE = "own_state"
+    SYMLINK = "symlink"
 
     IN_STATE_LOCATION = "in_state_location"
     KEY_TOO_LONG = "key_too_long"
     KEY_NOT_KEPT = "key_not_kept"
     TOO_LARGE = "too_large"
+    DANGLING_SYMLINK = "dangling_symlink"
+    UNREACHABLE_KEY = "unreachable_key"
 
 
 class Criterion(enum.Enum):
@@ -258,11 +266,20 @@ def _decide(
     )
 
 
+_HINDERED = {
+    Hindrance.SYMLINK: (Verb.SKIP, Reason.SYMLINK),
+    Hindrance.DANGLING_SYMLINK: (Verb.REFUSE, Reason.DANGLING_SYMLINK),
+    Hindrance.UNREACHABLE_KEY: (Verb.REFUSE, Reason.UNREACHABLE_KEY),
+}
+
+
 def _special(
     source: ListedObject, target_key: str, rules: TargetRules
 ) -> tuple[Verb, Reason] | None:
     if source.key.startswith(rules.source_state_prefixes):
         return Verb.SKIP, Reason.OWN_STATE
+    if source.hindrance is not None:
+        return _HINDERED[source.hindrance]
     if target_key.startswith(rules.state_prefixes):
         return Verb.REFUSE, Reason.IN_STATE_LOCATION
     if len(key_bytes(target_key)) > rules.max_key_bytes:
@@ -294,7 +311,8 @@ def _by_digest(
     # The record comes first: under KMS two plain ETags differ although the bytes are the same.
     if pair is not None and _still_proven(source, target, pair):
         return Verb.SKIP, Reason.PROVEN_BEFORE
-    match = compare_etags(source.etag, target.etag)
+    opaque = not (source.md5_etag and target.md5_etag)
+    match = compare_etags(source.etag, target.etag, encrypted=opaque)
     if match is Match.SAME:
         return Verb.SKIP, Reason.SAME_DIGEST
     return (Verb.COPY, Reason.DIGEST_DIFFERS) if match is Match.DIFFERENT else None

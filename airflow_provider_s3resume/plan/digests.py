@@ -120,8 +120,8 @@ def compare_etags(one: str | None, other: str | None, *, encrypted: bool = False
     plain MD5s: a composite ETag depends on the part layout, so two different composite ETags, or a
     composite and a plain one, say nothing.
 
-    :param encrypted: True if either side is known to be encrypted with KMS or customer keys, where
-        a plain ETag is not an MD5.
+    :param encrypted: True if either side's ETag is known to be no MD5 whatever its form: under KMS
+        or customer keys, or because the service says so.
     """
     left, right = normal_etag(one), normal_etag(other)
     if left is None or right is None:

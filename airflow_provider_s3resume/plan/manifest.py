@@ -98,7 +98,7 @@ class NotedEntry:
         )
 
 
-NOTED = frozenset({Reason.PROVEN_BEFORE, Reason.UNKNOWN_NOT_NEWER})
+NOTED = frozenset({Reason.PROVEN_BEFORE, Reason.UNKNOWN_NOT_NEWER, Reason.SYMLINK})
 """Skips that are written down key by key; other skips are counted only."""
 
 

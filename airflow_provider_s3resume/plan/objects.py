@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -68,6 +69,19 @@ class KeyRange:
 ALL_KEYS = KeyRange()
 
 
+class Hindrance(enum.Enum):
+    """Why an object cannot be copied, as far as its listing tells.
+
+    ``SYMLINK``: a link to another object, where links are to be reported and not followed.
+    ``DANGLING_SYMLINK``: a link to be followed, to an object that is not there or not readable.
+    ``UNREACHABLE_KEY``: no request of the service's own client library can name the key.
+    """
+
+    SYMLINK = "symlink"
+    DANGLING_SYMLINK = "dangling_symlink"
+    UNREACHABLE_KEY = "unreachable_key"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedObject:
     """One object as a listing gives it.
@@ -75,6 +89,9 @@ class ListedObject:
     :param size: bytes.
     :param etag: without quotes; ``None`` if the store gives none.
     :param last_modified: seconds since the epoch, by the store's own clock.
+    :param md5_etag: False if the service says that the ETag is not made of MD5s as Amazon S3 makes
+        it, whatever form it has.
+    :param hindrance: why the object cannot be copied, ``None`` if nothing is known to hinder it.
     """
 
     key: str
@@ -82,6 +99,8 @@ class ListedObject:
     etag: str | None
     last_modified: float
     storage_class: str | None = None
+    md5_etag: bool = True
+    hindrance: Hindrance | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +144,8 @@ class ObjectInfo:
     :param tag_count: how many tags the object carries, ``None`` where the store does not say.
     :param encryption: the server-side encryption in the service's words (``aws:kms``), or ``None``.
     :param kms_key: what the service calls the key of that encryption, ``None`` if it does not say.
+    :param missing_metadata: metadata entries that the service holds and could not send.
+    :param md5_etag: as in :class:`ListedObject`.
     """
 
     key: str
@@ -140,6 +161,7 @@ class ObjectInfo:
     encryption: str | None = None
     kms_key: str | None = None
     missing_metadata: int = 0
+    md5_etag: bool = True
 
     def identity(self) -> SourceIdentity:
         """Return the identity of the object as it is now (no version chosen)."""

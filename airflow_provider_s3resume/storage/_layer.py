@@ -18,7 +18,6 @@ from airflow_provider_s3resume.plan.objects import (
     ListedObject,
     ObjectInfo,
     SourceIdentity,
-    object_uri,
 )
 from airflow_provider_s3resume.plan.parts import Limits
 from airflow_provider_s3resume.plan.resume import ListedPart, PartRecord
@@ -33,6 +32,7 @@ from airflow_provider_s3resume.storage.base import (
     SupportsRead,
     UploadInfo,
     Written,
+    uri_of,
 )
 
 T = TypeVar("T")
@@ -76,7 +76,7 @@ class Layer:
         settles: bool = False,
         once: bool = False,
     ) -> T:
-        subject = object_uri(self.bucket, key)
+        subject = uri_of(self, key)
         call = StoreCall(
             operation=operation, subject=subject, sent=sent, settles=settles, once=once
         )
@@ -86,6 +86,11 @@ class Layer:
     def bucket(self) -> str:
         """The bucket's name."""
         return self.inner.bucket
+
+    @property
+    def scheme(self) -> str:
+        """The inner store's."""
+        return self.inner.scheme
 
     @property
     def service(self) -> str:

@@ -23,7 +23,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, Self
 
-from airflow_provider_s3resume.plan.objects import ALL_KEYS, ContentAttributes
+from airflow_provider_s3resume.plan.objects import ALL_KEYS, ContentAttributes, object_uri
 from airflow_provider_s3resume.plan.parts import Limits
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ class Capabilities:
     :param tags: object tags exist.
     :param streams_parts: a part can be sent while it is read, without being held whole.
     :param trailers: the checksum of such a part can follow its bytes (not without TLS).
+    :param reread_for_md5: a large object whose only digest is an MD5 of the whole is read a second
+        time, in order, to compare it: the parts of a copy are read side by side.
     """
 
     ordered_listing: bool = True
@@ -72,6 +74,7 @@ class Capabilities:
     tags: bool = True
     streams_parts: bool = False
     trailers: bool = True
+    reread_for_md5: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +200,10 @@ class ObjectStore(Protocol):
     @property
     def bucket(self) -> str:
         """The bucket's name."""
+
+    @property
+    def scheme(self) -> str:
+        """The scheme of the store's URIs: ``s3`` or ``oss``."""
 
     @property
     def service(self) -> str:
@@ -345,3 +352,8 @@ class ObjectStore(Protocol):
 
     def delete_object(self, key: str) -> None:
         """Delete an object (used for the provider's own state); nothing happens if it is gone."""
+
+
+def uri_of(store: ObjectStore, key: str = "") -> str:
+    """Return the URI of an object (or, without a key, of the bucket) for messages and records."""
+    return object_uri(store.bucket, key, store.scheme)

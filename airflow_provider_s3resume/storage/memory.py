@@ -90,6 +90,7 @@ class MemoryStore:
         in_transit: Transit = unchanged,
     ) -> None:
         self.bucket = bucket
+        self.scheme = "s3"
         self.service = service
         self.capabilities = capabilities
         self.limits = limits or Limits()

@@ -17,9 +17,9 @@ from airflow_provider_s3resume.exceptions import (
     ThrottledError,
     TransientStoreError,
 )
-from airflow_provider_s3resume.plan.objects import ALL_KEYS, KeyRange, ListedObject, object_uri
+from airflow_provider_s3resume.plan.objects import ALL_KEYS, KeyRange, ListedObject
 from airflow_provider_s3resume.storage._layer import Layer, StoreCall
-from airflow_provider_s3resume.storage.base import ObjectStore
+from airflow_provider_s3resume.storage.base import ObjectStore, uri_of
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -140,7 +140,7 @@ class Retrying(Layer):
                 return
 
     def _stopped(self, error: StoreError) -> CopyStoppedError:
-        uri = object_uri(self.bucket, "")
+        uri = uri_of(self)
         return CopyStoppedError(f"stopped while waiting to call {uri} again after: {error}")
 
 

@@ -92,6 +92,7 @@ class S3Store:
     ) -> None:
         self.settings = settings or S3Settings()
         self.bucket = bucket
+        self.scheme = "s3"
         self.service = service
         # botocore sends a checksum behind a body only where TLS protects it on the way.
         tls = service.startswith("https://")

@@ -19,13 +19,13 @@ from typing import IO, Final
 from airflow_provider_s3resume.exceptions import ListingError
 from airflow_provider_s3resume.plan.objects import (
     ALL_KEYS,
+    Hindrance,
     KeyRange,
     ListedObject,
     key_bytes,
-    object_uri,
 )
 from airflow_provider_s3resume.storage._layer import Layer
-from airflow_provider_s3resume.storage.base import Capabilities, ObjectStore
+from airflow_provider_s3resume.storage.base import Capabilities, ObjectStore, uri_of
 
 RECORDS_IN_MEMORY: Final = 100_000
 _BLOCK: Final = 32 * 1024
@@ -69,7 +69,7 @@ class SortedListing(Layer):
         with closing(sort_listing(listing, self._records, self._folder)) as ordered:
             for listed in ordered:
                 if listed.key == last:
-                    uri = object_uri(self.bucket, listed.key)
+                    uri = uri_of(self, listed.key)
                     raise ListingError(f"listing of {uri}: the service lists this key twice")
                 last = listed.key
                 yield listed
@@ -106,7 +106,9 @@ def _order(listed: ListedObject) -> bytes:
 def _spill(file: IO[bytes], run: list[ListedObject]) -> tuple[int, int]:
     start = file.tell()
     for one in run:
-        fields = (one.key, one.size, one.etag, one.last_modified, one.storage_class)
+        fields: list[object] = [one.key, one.size, one.etag, one.last_modified, one.storage_class]
+        if not one.md5_etag or one.hindrance is not None:
+            fields += [one.md5_etag, one.hindrance.value if one.hindrance else None]
         file.write(json.dumps(fields).encode("ascii") + b"\n")
     return start, file.tell()
 
@@ -121,7 +123,14 @@ def _read(descriptor: int, start: int, stop: int) -> Iterator[ListedObject]:
 
 
 def _record(line: bytes) -> ListedObject:
-    key, size, etag, last_modified, storage_class = json.loads(line)
+    key, size, etag, last_modified, storage_class, *rare = json.loads(line)
+    md5_etag, hindrance = rare or (True, None)
     return ListedObject(
-        key=key, size=size, etag=etag, last_modified=last_modified, storage_class=storage_class
+        key=key,
+        size=size,
+        etag=etag,
+        last_modified=last_modified,
+        storage_class=storage_class,
+        md5_etag=md5_etag,
+        hindrance=Hindrance(hindrance) if hindrance else None,
     )

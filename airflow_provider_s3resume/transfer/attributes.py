@@ -13,8 +13,8 @@ from airflow_provider_s3resume.exceptions import (
     UnsupportedError,
 )
 from airflow_provider_s3resume.plan.manifest import dumps
-from airflow_provider_s3resume.plan.objects import ContentAttributes, object_uri
-from airflow_provider_s3resume.storage.base import Condition, NewUpload
+from airflow_provider_s3resume.plan.objects import ContentAttributes
+from airflow_provider_s3resume.storage.base import Condition, NewUpload, uri_of
 
 if TYPE_CHECKING:
     from airflow_provider_s3resume.plan.digests import ChecksumAlgorithm
@@ -87,7 +87,7 @@ def _tags(
 
 
 def _changed(context: CopyContext, entry: CopyEntry, info: ObjectInfo) -> SourceChangedError:
-    uri = object_uri(context.source.bucket, entry.key)
+    uri = uri_of(context.source, entry.key)
     return SourceChangedError(
         f"{uri} was replaced or deleted while its tags were read (it was ETag {info.etag}, "
         f"{info.size} bytes); the target was not changed"

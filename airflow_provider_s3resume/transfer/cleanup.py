@@ -15,7 +15,7 @@ from airflow_provider_s3resume.exceptions import (
     UnsupportedError,
     UploadNotFoundError,
 )
-from airflow_provider_s3resume.plan.objects import object_uri
+from airflow_provider_s3resume.storage.base import uri_of
 from airflow_provider_s3resume.transfer.checkpoints import Stored
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def stray_notes(target: ObjectStore, target_key: str, checkpoint: Checkpoint) ->
     except (ListingError, UnsupportedError) as error:
         notes = (f"a stray upload may be left: {error}",)
     for note in notes:
-        log.warning("%s: %s", object_uri(target.bucket, target_key), note)
+        log.warning("%s: %s", uri_of(target, target_key), note)
     return notes
 
 

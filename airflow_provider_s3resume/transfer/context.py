@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from airflow_provider_s3resume.plan.objects import object_uri
+from airflow_provider_s3resume.storage.base import uri_of
 
 if TYPE_CHECKING:
     from airflow_provider_s3resume.storage.base import ObjectStore
@@ -47,11 +47,11 @@ class CopyContext:
 
     def source_uri(self, key: str) -> str:
         """Return where a source object is, the service included."""
-        return f"{self.source.service} {object_uri(self.source.bucket, key)}"
+        return f"{self.source.service} {uri_of(self.source, key)}"
 
     def target_uri(self, key: str) -> str:
         """Return where a target object is, the service included."""
-        return f"{self.target.service} {object_uri(self.target.bucket, key)}"
+        return f"{self.target.service} {uri_of(self.target, key)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,9 @@ from airflow_provider_s3resume.exceptions import (
     UnsupportedError,
 )
 from airflow_provider_s3resume.plan.digests import part_count_of_etag
-from airflow_provider_s3resume.plan.objects import KeyRange, SourceIdentity, object_uri
+from airflow_provider_s3resume.plan.objects import KeyRange, SourceIdentity
 from airflow_provider_s3resume.plan.parts import check_object_size
+from airflow_provider_s3resume.storage.base import uri_of
 from airflow_provider_s3resume.transfer.checkpoints import CheckpointRecords, Stored
 from airflow_provider_s3resume.transfer.cleanup import abort_uploads_of
 from airflow_provider_s3resume.transfer.config import OnSourceChange
@@ -53,7 +54,7 @@ def copy_object(context: CopyContext, entry: CopyEntry) -> Outcome:
     log.warning(
         "%s: the source was replaced since the plan (was ETag %s, %d bytes; is ETag %s, %d "
         "bytes): starting over with what it is now",
-        object_uri(context.source.bucket, entry.key),
+        uri_of(context.source, entry.key),
         entry.etag,
         entry.size,
         now.etag,
@@ -68,7 +69,7 @@ def _copy(
 ) -> Outcome:
     check_object_size(entry.key, identity.size, context.target.limits)
     if identity.size and not (identity.etag or identity.version_id):
-        uri = object_uri(context.source.bucket, entry.key)
+        uri = uri_of(context.source, entry.key)
         detail = "the source gives neither an ETag nor a version: ranges of it could be mixed"
         raise UnsupportedError("GetObject", uri, detail)
     source = ExactSource(context.source, entry.key, identity, context.stop)
@@ -168,7 +169,7 @@ def _check_gone(context: CopyContext, entry: CopyEntry, error: ObjectNotFoundErr
     context.source.check_access(entry.key)
     just_this = KeyRange(start=entry.key, stop=entry.key + "\0")
     if any(found.key == entry.key for found in context.source.list_objects(entry.key, just_this)):
-        uri = object_uri(context.source.bucket, entry.key)
+        uri = uri_of(context.source, entry.key)
         detail = "HEAD does not find it, the listing does"
         raise TransientStoreError("HeadObject", uri, detail) from error
 

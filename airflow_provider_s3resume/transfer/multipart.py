@@ -24,7 +24,6 @@ from airflow_provider_s3resume.exceptions import (
     VerificationError,
 )
 from airflow_provider_s3resume.plan.digests import COMBINABLE, ChecksumAlgorithm, normal_etag
-from airflow_provider_s3resume.plan.objects import object_uri
 from airflow_provider_s3resume.plan.resume import (
     Checkpoint,
     Continue,
@@ -33,6 +32,7 @@ from airflow_provider_s3resume.plan.resume import (
     StartOver,
     decide,
 )
+from airflow_provider_s3resume.storage.base import uri_of
 from airflow_provider_s3resume.transfer.attributes import condition_of, digest_of, upload_of
 from airflow_provider_s3resume.transfer.checkpoints import Stored
 from airflow_provider_s3resume.transfer.cleanup import UNKNOWN_UPLOADS, stray_notes
@@ -131,7 +131,7 @@ class _MultipartCopy:
         self._reason: str | None = None
         self._made: tuple[NewUpload, list[str]] | None = None
         self._moved: list[int] = []
-        self.uri = object_uri(context.target.bucket, entry.target_key)
+        self.uri = uri_of(context.target, entry.target_key)
 
     def attempt(self) -> Landed:
         """Prepare or resume an upload, move what is missing, prove, complete."""

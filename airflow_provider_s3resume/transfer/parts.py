@@ -18,9 +18,9 @@ from airflow_provider_s3resume.exceptions import (
     VerificationError,
 )
 from airflow_provider_s3resume.plan.digests import ChecksumAlgorithm, normal_etag
-from airflow_provider_s3resume.plan.objects import object_uri
 from airflow_provider_s3resume.plan.parts import MIB
 from airflow_provider_s3resume.plan.resume import ListedPart, PartRecord
+from airflow_provider_s3resume.storage.base import uri_of
 from airflow_provider_s3resume.transfer.hashing import Hasher, md5_hex
 from airflow_provider_s3resume.transfer.proving import PLAIN_ENCRYPTION
 from airflow_provider_s3resume.transfer.reading import StreamBody
@@ -297,7 +297,7 @@ class PartMover:
         return upload_id
 
     def _differs(self, number: int, why: str) -> VerificationError:
-        uri = object_uri(self._context.target.bucket, self._key)
+        uri = uri_of(self._context.target, self._key)
         return VerificationError(f"{uri}: part {number}: {why}")
 
 

@@ -38,11 +38,10 @@ from airflow_provider_s3resume.plan.objects import (
     ALL_KEYS,
     KeyMapping,
     KeyRange,
-    Location,
     key_bytes,
-    object_uri,
 )
 from airflow_provider_s3resume.plan.parts import largest_object
+from airflow_provider_s3resume.storage.base import uri_of
 from airflow_provider_s3resume.transfer.probing import check_promises
 from airflow_provider_s3resume.transfer.proven import ByRange, load_proven, pair_name
 from airflow_provider_s3resume.transfer.state import DEFAULT_PREFIX, has_marker
@@ -165,7 +164,7 @@ def _naming(parameter: str, store: ObjectStore, prefix: str) -> Iterator[None]:
     try:
         yield
     except (AccessDeniedError, BucketNotFoundError) as error:
-        found = object_uri(store.bucket, prefix)
+        found = uri_of(store, prefix)
         detail = (
             f"{error.detail} ({parameter}: found {found!r}, accepted is a bucket that exists and "
             "that the credentials of its connection may use)"
@@ -407,7 +406,7 @@ def _latest_name(sides: SidesReport) -> str:
 
 
 def _side(store: ObjectStore, prefix: str) -> Side:
-    return Side(service=store.service, uri=Location(bucket=store.bucket, prefix=prefix).uri)
+    return Side(service=store.service, uri=uri_of(store, prefix))
 
 
 def _warnings(

@@ -18,8 +18,8 @@ from airflow_provider_s3resume.plan.digests import (
     composite_etag,
     normal_etag,
 )
-from airflow_provider_s3resume.plan.objects import object_uri
 from airflow_provider_s3resume.plan.parts import MIB
+from airflow_provider_s3resume.storage.base import uri_of
 from airflow_provider_s3resume.transfer.hashing import Hasher
 from airflow_provider_s3resume.transfer.layouts import part_by_part
 from airflow_provider_s3resume.transfer.outcomes import Proof
@@ -172,7 +172,7 @@ def _hex_of(value: str) -> str:
 def _mismatch(
     source: ExactSource, what: str, info: ObjectInfo, expected: Expected
 ) -> VerificationError:
-    uri = object_uri(source.store.bucket, source.key)
+    uri = uri_of(source.store, source.key)
     held = [f"{c.algorithm.value} {c.value}" for c in info.checksums if c.full_object]
     made = expected.checksum
     return VerificationError(

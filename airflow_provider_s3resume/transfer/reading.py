@@ -11,7 +11,8 @@ from airflow_provider_s3resume.exceptions import (
     SourceChangedError,
     TransientStoreError,
 )
-from airflow_provider_s3resume.plan.objects import ByteRange, object_uri
+from airflow_provider_s3resume.plan.objects import ByteRange
+from airflow_provider_s3resume.storage.base import uri_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -114,7 +115,7 @@ class ExactSource:
             room = min(len(buffer) - at, length - done, READ_STEP)
             got = reader.readinto(buffer[at : at + room])
             if got == 0:
-                uri = object_uri(self.store.bucket, self.key)
+                uri = uri_of(self.store, self.key)
                 raise TransientStoreError("GetObject", uri, f"ended {length - done} bytes early")
             done += got
             yield buffer[at : at + got]
@@ -127,7 +128,7 @@ class ExactSource:
 
     def changed(self) -> SourceChangedError:
         """Return the error that says that the object is another one by now."""
-        uri = object_uri(self.store.bucket, self.key)
+        uri = uri_of(self.store, self.key)
         return SourceChangedError(
             f"{uri} was replaced or deleted while it was copied (it was ETag "
             f"{self.identity.etag}, {self.identity.size} bytes); the target was not changed"

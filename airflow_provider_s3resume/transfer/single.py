@@ -24,8 +24,8 @@ from airflow_provider_s3resume.plan.digests import (
     md5_of_etag,
     normal_etag,
 )
-from airflow_provider_s3resume.plan.objects import ByteRange, ContentAttributes, object_uri
-from airflow_provider_s3resume.storage.base import NewUpload
+from airflow_provider_s3resume.plan.objects import ByteRange, ContentAttributes
+from airflow_provider_s3resume.storage.base import NewUpload, uri_of
 from airflow_provider_s3resume.transfer.attributes import condition_of, upload_of
 from airflow_provider_s3resume.transfer.context import CopyContext, Landed
 from airflow_provider_s3resume.transfer.hashing import checksum_of, md5_hex
@@ -85,7 +85,7 @@ class _Put:
         self._vouched = self._vouched_md5()
         taken = context.target.capabilities.part_checksums
         self._content_md5 = self._vouched if ChecksumAlgorithm.MD5 in taken else None
-        self._uri = object_uri(context.target.bucket, entry.target_key)
+        self._uri = uri_of(context.target, entry.target_key)
         supported = context.target.capabilities.conditional_put
         self._condition = condition_of(entry, supported=supported)
         self._notes: list[str] = []
@@ -208,7 +208,7 @@ class _Put:
             self._checksum = checksum_of(self._checksum.algorithm, view)
 
     def _not_the_source(self, why: str) -> VerificationError:
-        uri = object_uri(self._source.store.bucket, self._source.key)
+        uri = uri_of(self._source.store, self._source.key)
         return VerificationError(
             f"{uri}: the bytes read {why}; nothing was written. A retry reads it again"
         )
