@@ -280,14 +280,19 @@ def _special(
         return Verb.SKIP, Reason.OWN_STATE
     if source.hindrance is not None:
         return _HINDERED[source.hindrance]
+    refusal = _refusal(source, target_key, rules)
+    return None if refusal is None else (Verb.REFUSE, refusal)
+
+
+def _refusal(source: ListedObject, target_key: str, rules: TargetRules) -> Reason | None:
     if target_key.startswith(rules.state_prefixes):
-        return Verb.REFUSE, Reason.IN_STATE_LOCATION
+        return Reason.IN_STATE_LOCATION
     if len(key_bytes(target_key)) > rules.max_key_bytes:
-        return Verb.REFUSE, Reason.KEY_TOO_LONG
+        return Reason.KEY_TOO_LONG
     if not target_key or (rules.folds_keys and folded(target_key) != target_key):
-        return Verb.REFUSE, Reason.KEY_NOT_KEPT
+        return Reason.KEY_NOT_KEPT
     if source.size > rules.max_object_size:
-        return Verb.REFUSE, Reason.TOO_LARGE
+        return Reason.TOO_LARGE
     return None
 
 
