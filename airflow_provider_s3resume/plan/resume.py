@@ -25,12 +25,15 @@ class PartRecord:
     :param size: bytes.
     :param etag: as the target answered it, without quotes.
     :param checksum: base64 checksum of the part's bytes in the checkpoint's algorithm, if any.
+    :param source_checksum: the same in the algorithm that the source's service vouches for the
+        whole object with, where that is another one.
     """
 
     part_number: int
     size: int
     etag: str
     checksum: str | None = None
+    source_checksum: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,7 @@ class Checkpoint:
         encryption; empty in records that do not say.
     :param uploads_before: ids of the uploads of this key that existed when the intent was recorded.
     :param algorithm: name of the checksum algorithm that the parts carry.
+    :param source_algorithm: name of that of the parts' source checksums, empty if they have none.
     :param superseded: ids of uploads of ours that were given up and may still be there.
     """
 
@@ -57,6 +61,7 @@ class Checkpoint:
     superseded: tuple[str, ...] = ()
     started: float = 0.0
     asked: str = ""
+    source_algorithm: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +79,8 @@ class Continue:
     """Keep the upload.
 
     :param kept: parts that need not be sent or read again.
-    :param unrecorded: parts that the target holds but whose digest was not recorded: their source
-        range is read again and compared, never sent again.
+    :param unrecorded: parts that the target holds but of which a digest that is needed was not
+        recorded: their source range is read again and compared, never sent again.
     :param missing: part numbers to send.
     """
 
@@ -104,6 +109,7 @@ def decide(
     algorithm: str,
     asked: str,
     listed: Sequence[ListedPart] | None,
+    source_algorithm: str = "",
 ) -> Decision:
     """Decide whether the upload of a checkpoint can be gone on with.
 
@@ -112,6 +118,8 @@ def decide(
     :param identity: of the source object as it is now.
     :param asked: digest of what an upload begun now would be asked for.
     :param listed: what ListParts gave, or ``None`` if the upload does not exist any more.
+    :param source_algorithm: name of the algorithm in which the source's own digest of the whole is
+        to be compared, if it is not ``algorithm``.
     """
     if checkpoint.upload_id is None:
         return StartOver(reason="the earlier attempt ended before its upload was recorded")
@@ -125,7 +133,7 @@ def decide(
     refusal = _unfit(checkpoint, listed)
     if refusal is not None:
         return StartOver(reason=refusal)
-    recorded = {part.part_number: part for part in checkpoint.parts}
+    recorded = _recorded(checkpoint, source_algorithm)
     kept = tuple(recorded[p.part_number] for p in listed if p.part_number in recorded)
     unrecorded = tuple(p for p in listed if p.part_number not in recorded)
     there = {part.part_number for part in listed}
@@ -133,6 +141,16 @@ def decide(
     return Continue(
         upload_id=checkpoint.upload_id, kept=kept, unrecorded=unrecorded, missing=missing
     )
+
+
+def _recorded(checkpoint: Checkpoint, source_algorithm: str) -> dict[int, PartRecord]:
+    """Return the recorded parts that have every digest that is needed."""
+    comparable = checkpoint.source_algorithm == source_algorithm
+    return {
+        part.part_number: part
+        for part in checkpoint.parts
+        if not source_algorithm or (comparable and part.source_checksum is not None)
+    }
 
 
 def _foreign(

@@ -44,6 +44,7 @@ class StoredObject:
 
     :param part_sizes: bytes of each part of a multipart object, empty for a plain one.
     :param restored: an archived object that can be read again for now.
+    :param md5_etag: False for an object whose ETag the service makes in another way.
     """
 
     data: bytes
@@ -54,6 +55,7 @@ class StoredObject:
     checksums: tuple[Checksum, ...] = ()
     part_sizes: tuple[int, ...] = ()
     restored: bool = False
+    md5_etag: bool = True
 
     @property
     def archived(self) -> bool:
@@ -74,6 +76,7 @@ class StoredObject:
             tag_count=len(self.attributes.tags),
             encryption=self.options.encryption,
             kms_key=self.options.kms_key_id,
+            md5_etag=self.md5_etag,
         )
 
     def listed(self, key: str) -> ListedObject:
@@ -84,6 +87,7 @@ class StoredObject:
             etag=self.etag,
             last_modified=self.last_modified,
             storage_class=self.options.storage_class or "STANDARD",
+            md5_etag=self.md5_etag,
         )
 
 

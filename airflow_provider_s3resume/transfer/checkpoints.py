@@ -82,8 +82,15 @@ def to_json(checkpoint: Checkpoint) -> str:
     data["schema"] = SCHEMA
     if not checkpoint.asked:
         del data["asked"]  # As the records that do not say were written.
-    data["parts"] = [[p.part_number, p.size, p.etag, p.checksum] for p in checkpoint.parts]
+    if not checkpoint.source_algorithm:
+        del data["source_algorithm"]
+    data["parts"] = [_part_row(part) for part in checkpoint.parts]
     return dumps(data)
+
+
+def _part_row(part: PartRecord) -> list[object]:
+    row: list[object] = [part.part_number, part.size, part.etag, part.checksum]
+    return row if part.source_checksum is None else [*row, part.source_checksum]
 
 
 def from_json(text: str) -> Checkpoint:
@@ -103,8 +110,14 @@ def from_json(text: str) -> Checkpoint:
         data["uploads_before"] = tuple(data["uploads_before"])
         data["superseded"] = tuple(data["superseded"])
         data["parts"] = tuple(
-            PartRecord(part_number=number, size=size, etag=etag, checksum=checksum)
-            for number, size, etag, checksum in data["parts"]
+            PartRecord(
+                part_number=number,
+                size=size,
+                etag=etag,
+                checksum=checksum,
+                source_checksum=rest[0] if rest else None,
+            )
+            for number, size, etag, checksum, *rest in data["parts"]
         )
         return Checkpoint(**data)
     except (KeyError, TypeError, ValueError) as error:

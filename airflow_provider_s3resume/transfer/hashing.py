@@ -73,6 +73,11 @@ def checksum_of(algorithm: ChecksumAlgorithm, data: memoryview | bytes | bytearr
     return hasher.checksum()
 
 
+def hex_of(checksum: Checksum) -> str:
+    """Return a checksum's bytes in hexadecimal, as ETags write them."""
+    return base64.b64decode(checksum.value).hex()
+
+
 def md5_hex(data: memoryview | bytes | bytearray) -> str:
     """Return the hexadecimal MD5, the form of a plain ETag."""
     return hashlib.md5(data, usedforsecurity=False).hexdigest()

@@ -50,8 +50,10 @@ from airflow_provider_s3resume.transfer.proving import (
     expected_of,
     is_expected,
     look,
-    prove_before,
+    source_algorithm_for,
+    source_proof,
 )
+from airflow_provider_s3resume.transfer.rereading import prove_whole
 from airflow_provider_s3resume.transfer.uploads import UploadRecord, same_part
 
 if TYPE_CHECKING:
@@ -124,6 +126,7 @@ class _MultipartCopy:
         self._info = info
         self._key = entry.target_key
         self._algorithm = algorithm_for(info, context.target.capabilities, COMBINABLE)
+        self._source_algorithm = source_algorithm_for(info, self._algorithm)
         self._source_uri = context.source_uri(entry.key)
         self._target_uri = context.target_uri(entry.target_key)
         self._last_expected: Expected | None = None
@@ -167,13 +170,18 @@ class _MultipartCopy:
         return Landed(
             status=Status.ALREADY_THERE,
             target_etag=normal_etag(found.etag),
-            proof=Proof.ETAG if same else Proof.PARTS,
+            proof=Proof.ETAG if same else self._proof_of_last(),
             sent_parts=len(self._moved),
             bytes_moved=sum(self._moved),
             checkpointed=True,
             # Whoever completed it may have been asked for other things.
             notes=tuple(self._lost(found)),
         )
+
+    def _proof_of_last(self) -> Proof:
+        """Return what the digests of the parts last sent prove, now that they have landed."""
+        ours = self._last_expected.checksums if self._last_expected is not None else []
+        return source_proof(self._info, ours) or Proof.PARTS
 
     # --- before the parts -------------------------------------------------------------------
 
@@ -196,6 +204,7 @@ class _MultipartCopy:
             algorithm=self._algorithm_name(),
             asked=digest_of(self._upload()[0]),
             listed=listed,
+            source_algorithm=self._source_algorithm_name(),
         )
         if isinstance(decision, Continue):
             return self._continue(stored, decision)
@@ -216,8 +225,12 @@ class _MultipartCopy:
             len(decision.unrecorded),
             len(decision.missing),
         )
+        # Parts without the digests that are needed now are read again, and recorded with them.
+        checkpoint = replace(
+            stored.checkpoint, parts=decision.kept, source_algorithm=self._source_algorithm_name()
+        )
         return _Prepared(
-            record=UploadRecord(self._context.records, stored),
+            record=UploadRecord(self._context.records, replace(stored, checkpoint=checkpoint)),
             kept=decision.kept,
             unrecorded=decision.unrecorded,
             missing=decision.missing,
@@ -252,6 +265,7 @@ class _MultipartCopy:
             superseded=superseded,
             started=self._context.started,
             asked=digest_of(self._upload()[0]),
+            source_algorithm=self._source_algorithm_name(),
         )
         # The intent comes first: whatever a kill leaves behind, the next attempt can tell.
         stored = self._context.records.save(intent, previous, force=damaged)
@@ -296,7 +310,7 @@ class _MultipartCopy:
             return self.landed_elsewhere()
         if checkpoint.identity != self._source.identity:
             return None
-        self._last_expected = expected_of(self._info.size, checkpoint.parts, self._algorithm)
+        self._last_expected = self._expected(checkpoint.parts)
         landed = self.landed_elsewhere()
         if landed is None:
             return None
@@ -319,13 +333,26 @@ class _MultipartCopy:
     def _algorithm_name(self) -> str:
         return self._algorithm.value if self._algorithm else "none"
 
+    def _source_algorithm_name(self) -> str:
+        return self._source_algorithm.value if self._source_algorithm else ""
+
+    def _expected(self, parts: Sequence[PartRecord]) -> Expected:
+        return expected_of(self._info.size, parts, self._algorithm, self._source_algorithm)
+
     # --- the parts --------------------------------------------------------------------------
 
     def _move(self, prepared: _Prepared, stop: StopSignal) -> int:
         """Send and prove what is missing; returns how many parts were only read again."""
         record = prepared.record
         mover = PartMover(
-            self._context, self._source, self._key, record, self._algorithm, stop, self._moved
+            self._context,
+            self._source,
+            self._key,
+            record,
+            self._algorithm,
+            stop,
+            self._moved,
+            self._source_algorithm,
         )
         self._context.progress.add(parts_kept=len(prepared.kept))
         with record.flushing():
@@ -343,7 +370,7 @@ class _MultipartCopy:
         upload, notes = self._upload()
         checkpoint = prepared.record.checkpoint
         parts = self._covering(prepared.record)
-        expected = expected_of(self._info.size, parts, self._algorithm)
+        expected = self._expected(parts)
         self._last_expected = expected
         proof = self._proven(checkpoint, expected, parts)
         condition = self._condition()
@@ -399,7 +426,9 @@ class _MultipartCopy:
         md5_etags = plain and self._context.target.capabilities.md5_etags
         written = WrittenParts(parts=parts, md5_etags=md5_etags, algorithm=self._algorithm)
         try:
-            return prove_before(self._source, self._info, checkpoint.layout, expected, written)
+            return prove_whole(
+                self._context, self._source, self._info, checkpoint.layout, expected, written
+            )
         except VerificationError:
             self._context.target.abort_upload(self._key, checkpoint.upload_id or "")
             self._context.records.forget(self._source_uri, self._target_uri)

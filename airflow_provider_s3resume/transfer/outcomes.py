@@ -26,13 +26,18 @@ class Status(enum.Enum):
 class Proof(enum.Enum):
     """How a landed object was proven equal to its source, strongest first.
 
-    ``ETAG``: both services' own MD5s, over the same part layout. ``CHECKSUM``: full-object
-    checksums of both. ``PARTS``: size, and a digest of every part that the target's service
-    checked when it took the part. ``NONE``: nothing could be compared.
+    ``ETAG``: both services' own MD5s, over the same part layout. ``CRC64``: the CRC-64 that Alibaba
+    Cloud OSS vouches for the whole object with, over the very bytes that the target's service
+    checked by a checksum of its own when it took them. ``CHECKSUM``: full-object checksums of
+    both. ``MD5``: the MD5 that the source's ETag is, over bytes that were read a second time and
+    compared with those that were sent. ``PARTS``: size, and a digest of every part that the
+    target's service checked when it took the part. ``NONE``: nothing could be compared.
     """
 
     ETAG = "etag"
+    CRC64 = "crc64"
     CHECKSUM = "checksum"
+    MD5 = "md5"
     PARTS = "parts"
     NONE = "none"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import logging
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import closing
@@ -18,12 +17,11 @@ from airflow_provider_s3resume.exceptions import (
     VerificationError,
 )
 from airflow_provider_s3resume.plan.digests import ChecksumAlgorithm, normal_etag
-from airflow_provider_s3resume.plan.parts import MIB
 from airflow_provider_s3resume.plan.resume import ListedPart, PartRecord
 from airflow_provider_s3resume.storage.base import uri_of
-from airflow_provider_s3resume.transfer.hashing import Hasher, md5_hex
+from airflow_provider_s3resume.transfer.hashing import Hasher, hex_of, md5_hex
 from airflow_provider_s3resume.transfer.proving import PLAIN_ENCRYPTION
-from airflow_provider_s3resume.transfer.reading import StreamBody
+from airflow_provider_s3resume.transfer.reading import STREAM_BUFFER, StreamBody
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -38,9 +36,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 _Argument = TypeVar("_Argument")
 
-STREAM_BUFFER = 4 * MIB
-"""Bytes held for a part that is sent while it is read."""
-
 _STREAM_TRIES = 4
 _FIRST_WAIT_S = 0.2
 
@@ -51,7 +46,10 @@ _SETTLE_S = 1.0
 class PartMover:
     """Sends, or reads again, the parts of one upload.
 
+    :param algorithm: of the checksums that the target gets.
     :param moved: gets the size in bytes of every part that was sent.
+    :param source_algorithm: of the checksums that are only recorded, to be compared with the
+        source's own when all parts are there.
     """
 
     def __init__(
@@ -63,12 +61,14 @@ class PartMover:
         algorithm: ChecksumAlgorithm | None,
         stop: StopSignal,
         moved: list[int],
+        source_algorithm: ChecksumAlgorithm | None = None,
     ) -> None:
         self._context = context
         self._source = source.under(stop)
         self._key = target_key
         self._record = record
         self._algorithm = algorithm
+        self._source_algorithm = source_algorithm
         self._stop = stop
         self._moved = moved
         self._ranges = dict(record.checkpoint.layout.ranges())
@@ -152,7 +152,8 @@ class PartMover:
             data = bytearray(byte_range.length)
             view = memoryview(data)
             hasher = Hasher(self._algorithm) if self._algorithm else None
-            self._source.read(byte_range, view, *([hasher] if hasher else []))
+            beside = self._beside()
+            self._source.read(byte_range, view, *(one for one in (hasher, beside) if one))
             checksum = hasher.checksum() if hasher else None
             self._stop.check()
             etag = self._context.target.upload_part(
@@ -165,7 +166,12 @@ class PartMover:
             size=byte_range.length,
             etag=etag,
             checksum=checksum.value if checksum else None,
+            source_checksum=_value_of(beside),
         )
+
+    def _beside(self) -> Hasher | None:
+        """Return what computes the source's own kind of digest, in the same pass."""
+        return Hasher(self._source_algorithm) if self._source_algorithm else None
 
     def _stream(self, number: int, byte_range: ByteRange) -> PartRecord:
         """Send a part that does not fit the memory budget while it is read.
@@ -201,12 +207,14 @@ class PartMover:
         compared = Hasher(ChecksumAlgorithm.MD5)
         other = self._algorithm not in {None, ChecksumAlgorithm.MD5}
         recorded = Hasher(self._algorithm) if other and self._algorithm else compared
+        beside = self._beside()
         # Only now can an MD5 be taken: the bytes are gone when the answer comes.
         unneeded = trailer is not None and self._context.verdict.kept
+        taken = {recorded} if unneeded else {compared, recorded}
         with self._context.budget.hold(STREAM_BUFFER, self._stop):
             buffer = memoryview(bytearray(STREAM_BUFFER))
             with closing(self._source.chunks(byte_range, buffer)) as chunks:
-                body = StreamBody(chunks, *({recorded} if unneeded else {compared, recorded}))
+                body = StreamBody(chunks, *taken, *([beside] if beside else []))
                 try:
                     etag = self._context.target.upload_part_stream(
                         self._key, self._upload_id(), number, body, byte_range.length, trailer
@@ -219,7 +227,7 @@ class PartMover:
         if (
             not unneeded
             and self._only_etag_tells(number, followed)
-            and normal_etag(etag) != _hex(compared.checksum().value)
+            and normal_etag(etag) != hex_of(compared.checksum())
         ):
             raise self._etag_differs(number)
         return PartRecord(
@@ -227,6 +235,7 @@ class PartMover:
             size=byte_range.length,
             etag=etag,
             checksum=recorded.checksum().value if self._algorithm else None,
+            source_checksum=_value_of(beside),
         )
 
     def _only_etag_tells(self, number: int, checksum: Checksum | None) -> bool:
@@ -267,19 +276,27 @@ class PartMover:
             return False
         self._stop.check()
         byte_range = self._ranges[part.part_number]
-        hashers = {a: Hasher(a) for a in {ChecksumAlgorithm.MD5, self._algorithm} if a}
+        needed = {ChecksumAlgorithm.MD5, self._algorithm, self._source_algorithm}
+        hashers = {a: Hasher(a) for a in needed if a}
         with self._context.budget.hold(STREAM_BUFFER, self._stop):
             buffer = memoryview(bytearray(STREAM_BUFFER))
             for chunk in self._source.chunks(byte_range, buffer):
                 for one in hashers.values():
                     one.update(chunk)
-        md5 = hashers[ChecksumAlgorithm.MD5].checksum().value
-        mine = hashers[self._algorithm].checksum().value if self._algorithm else None
+        values = {a: hasher.checksum() for a, hasher in hashers.items()}
+        mine = values[self._algorithm].value if self._algorithm else None
         same_checksum = part.checksum is not None and part.checksum == mine
-        if not same_checksum and normal_etag(part.etag) != _hex(md5):
+        if not same_checksum and normal_etag(part.etag) != hex_of(values[ChecksumAlgorithm.MD5]):
             raise self._differs(part.part_number, "it is not what its source range is")
+        beside = self._source_algorithm
         self._record.acknowledge(
-            PartRecord(part_number=part.part_number, size=part.size, etag=part.etag, checksum=mine)
+            PartRecord(
+                part_number=part.part_number,
+                size=part.size,
+                etag=part.etag,
+                checksum=mine,
+                source_checksum=values[beside].value if beside else None,
+            )
         )
         self._context.progress.add(parts_kept=1, parts_reread=1)
         return True
@@ -312,5 +329,5 @@ def _job(function: Callable[[_Argument], None], argument: _Argument) -> Callable
     return lambda: function(argument)
 
 
-def _hex(value: str) -> str:
-    return base64.b64decode(value).hex()
+def _value_of(hasher: Hasher | None) -> str | None:
+    return hasher.checksum().value if hasher is not None else None

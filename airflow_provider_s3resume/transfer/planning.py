@@ -48,7 +48,7 @@ from airflow_provider_s3resume.transfer.state import DEFAULT_PREFIX, has_marker
 from airflow_provider_s3resume.transfer.storing import MOST_UNKEPT_KEYS, PlanWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from airflow_provider_s3resume.storage.base import ObjectStore
     from airflow_provider_s3resume.transfer.state import StateLocation
@@ -234,9 +234,12 @@ def pairs_manifest(
     run_id: str,
     *,
     now: float,
+    versions: Mapping[str, str] | None = None,
 ) -> tuple[str, Manifest]:
     """Make a manifest of one batch out of named (source key, target key) pairs.
 
+    :param versions: source key → id of the version that is meant, for those that are not the
+        current one.
     :raises InvalidInputError: if two pairs have one target key, or a key cannot be at the target.
     :raises ObjectNotFoundError: naming a source object that is not there.
     """
@@ -248,7 +251,8 @@ def pairs_manifest(
     state.ensure(now)
     with PlanWriter(state, run_prefix(run_id)) as writer:
         for source_key, target_key in sorted(pairs, key=lambda pair: key_bytes(pair[0])):
-            writer.keep(_entry_of_pair(source, target, source_key, target_key))
+            version_id = (versions or {}).get(source_key)
+            writer.keep(_entry_of_pair(source, target, source_key, target_key, version_id))
         writer.forget_earlier()
         whole = BatchLimits(max_objects=len(pairs) or 1, max_bytes=writer.copy_bytes or 1)
         batches = tuple(replace(r, listed=UNKNOWN_COST) for r in writer.write_batches(whole))
@@ -298,9 +302,13 @@ def _check_pairs(
 
 
 def _entry_of_pair(
-    source: ObjectStore, target: ObjectStore, source_key: str, target_key: str
+    source: ObjectStore,
+    target: ObjectStore,
+    source_key: str,
+    target_key: str,
+    version_id: str | None,
 ) -> CopyEntry:
-    info = source.head(source_key)
+    info = source.head(source_key, version_id=version_id)
     try:
         there = target.head(target_key)
     except ObjectNotFoundError:
@@ -315,6 +323,7 @@ def _entry_of_pair(
         target_etag=there.etag if there else None,
         target_there=there is not None,
         storage_class=info.storage_class,
+        version_id=version_id,
     )
 
 

@@ -16,11 +16,12 @@ from airflow_provider_s3resume.plan.digests import (
     compare_checksums,
     compare_etags,
     composite_etag,
+    md5_of_etag,
     normal_etag,
 )
 from airflow_provider_s3resume.plan.parts import MIB
 from airflow_provider_s3resume.storage.base import uri_of
-from airflow_provider_s3resume.transfer.hashing import Hasher
+from airflow_provider_s3resume.transfer.hashing import Hasher, hex_of
 from airflow_provider_s3resume.transfer.layouts import part_by_part
 from airflow_provider_s3resume.transfer.outcomes import Proof
 
@@ -52,23 +53,44 @@ class Expected:
 
     :param etag: composite ETag of the parts, ``None`` if their ETags are no MD5s.
     :param checksum: full-object CRC, ``None`` if it cannot be combined.
+    :param source_checksum: the same in the algorithm of the source's own digest, where that is
+        another one that the target does not know.
     """
 
     size: int
     etag: str | None
     checksum: Checksum | None
+    source_checksum: Checksum | None = None
+
+    @property
+    def checksums(self) -> list[Checksum]:
+        """Both, as far as they are there."""
+        return [one for one in (self.checksum, self.source_checksum) if one is not None]
 
 
 def expected_of(
-    size: int, parts: Sequence[PartRecord], algorithm: ChecksumAlgorithm | None
+    size: int,
+    parts: Sequence[PartRecord],
+    algorithm: ChecksumAlgorithm | None,
+    source_algorithm: ChecksumAlgorithm | None = None,
 ) -> Expected:
     """Return what parts in order make of the whole."""
-    known = [(part.checksum, part.size) for part in parts if part.checksum is not None]
-    checksum = None
-    if algorithm is not None and algorithm in COMBINABLE and len(known) == len(parts):
-        value = combine(algorithm, known)
-        checksum = Checksum(algorithm=algorithm, value=value, full_object=True)
-    return Expected(size=size, etag=composite_etag([p.etag for p in parts]), checksum=checksum)
+    sizes = [part.size for part in parts]
+    return Expected(
+        size=size,
+        etag=composite_etag([p.etag for p in parts]),
+        checksum=_combined(algorithm, [p.checksum for p in parts], sizes),
+        source_checksum=_combined(source_algorithm, [p.source_checksum for p in parts], sizes),
+    )
+
+
+def _combined(
+    algorithm: ChecksumAlgorithm | None, values: Sequence[str | None], sizes: Sequence[int]
+) -> Checksum | None:
+    known = [(one, size) for one, size in zip(values, sizes, strict=True) if one is not None]
+    if algorithm is None or algorithm not in COMBINABLE or len(known) != len(values):
+        return None
+    return Checksum(algorithm=algorithm, value=combine(algorithm, known), full_object=True)
 
 
 def algorithm_for(
@@ -88,6 +110,35 @@ def algorithm_for(
     return next(iter(taken), None)
 
 
+def source_algorithm_for(
+    info: ObjectInfo, sent: ChecksumAlgorithm | None
+) -> ChecksumAlgorithm | None:
+    """Choose the checksum that is computed beside the one that is sent.
+
+    :returns: that of the source's own full-object CRC, if ``sent`` cannot be compared with it.
+    """
+    held = [c.algorithm for c in info.checksums if c.full_object and c.algorithm in COMBINABLE]
+    return None if sent in held else next(iter(held), None)
+
+
+def source_proof(info: ObjectInfo, ours: Sequence[Checksum]) -> Proof | None:
+    """Return the proof that the source's own full-object checksums give, ``None`` if they do not.
+
+    Checksums that are known to differ are no proof either: compare them first.
+    """
+    if compare_checksums(info.checksums, ours) is not Match.SAME:
+        return None
+    theirs = {c.algorithm for c in info.checksums if c.full_object}
+    alibaba = ChecksumAlgorithm.CRC64XZ in theirs & {c.algorithm for c in ours}
+    return Proof.CRC64 if alibaba else Proof.CHECKSUM
+
+
+def vouched_md5(store: ObjectStore, info: ObjectInfo) -> str | None:
+    """Return the hexadecimal MD5 of the object's bytes, if its ETag is known to be that."""
+    plain = info.md5_etag and info.encryption in PLAIN_ENCRYPTION
+    return md5_of_etag(info.etag) if plain and store.capabilities.md5_etags else None
+
+
 def prove_before(
     source: ExactSource,
     info: ObjectInfo,
@@ -101,12 +152,11 @@ def prove_before(
     """
     if layout.reproduces_source and compare_etags(info.etag, expected.etag) is Match.SAME:
         return Proof.ETAG
-    ours = [expected.checksum] if expected.checksum is not None else []
-    match = compare_checksums(info.checksums, ours)
-    if match is Match.SAME:
-        return Proof.CHECKSUM
-    if match is Match.DIFFERENT:
+    if compare_checksums(info.checksums, expected.checksums) is Match.DIFFERENT:
         raise _mismatch(source, "full-object checksum", info, expected)
+    proof = source_proof(info, expected.checksums)
+    if proof is not None:
+        return proof
     alike = layout.reproduces_source and _cut_alike(source, info, layout, expected)
     if alike and written.tell_bytes(source, layout):
         raise _mismatch(source, "ETag over the same part layout", info, expected)
@@ -121,7 +171,8 @@ def _cut_alike(
     A layout that was inferred from its first part is looked at part by part first: parts of 5, 7
     and 6 bytes look like uniform ones (c19a).
     """
-    md5s = source.store.capabilities.md5_etags and info.encryption in PLAIN_ENCRYPTION
+    plain = info.md5_etag and info.encryption in PLAIN_ENCRYPTION
+    md5s = plain and source.store.capabilities.md5_etags
     if not md5s or expected.etag is None or info.etag is None:
         return False
     if layout.known:
@@ -156,17 +207,13 @@ class WrittenParts:
         if part.checksum is None or self.algorithm is None:
             return True  # Each was compared with the MD5 of its bytes when it was sent.
         if self.algorithm is ChecksumAlgorithm.MD5:
-            return _hex_of(part.checksum) == normal_etag(part.etag)
+            return base64.b64decode(part.checksum).hex() == normal_etag(part.etag)
         sent, md5 = Hasher(self.algorithm), Hasher(ChecksumAlgorithm.MD5)
         buffer = memoryview(bytearray(min(part.size, _READ_AGAIN)))
         source.read(dict(layout.ranges())[part.part_number], buffer, sent, md5)
         if sent.checksum().value != part.checksum:
             return True
-        return _hex_of(md5.checksum().value) == normal_etag(part.etag)
-
-
-def _hex_of(value: str) -> str:
-    return base64.b64decode(value).hex()
+        return hex_of(md5.checksum()) == normal_etag(part.etag)
 
 
 def _mismatch(
@@ -174,12 +221,11 @@ def _mismatch(
 ) -> VerificationError:
     uri = uri_of(source.store, source.key)
     held = [f"{c.algorithm.value} {c.value}" for c in info.checksums if c.full_object]
-    made = expected.checksum
+    made = [f"{c.algorithm.value} {c.value}" for c in expected.checksums]
     return VerificationError(
         f"{uri}: {what} of the copy does not match the source: expected ETag {info.etag} "
-        f"{' '.join(held)}, found ETag {expected.etag} "
-        f"{f'{made.algorithm.value} {made.value}' if made else ''}; the upload was aborted and "
-        "the target was not changed. A retry reads the source again"
+        f"{' '.join(held)}, found ETag {expected.etag} {' '.join(made)}; the upload was aborted "
+        "and the target was not changed. A retry reads the source again"
     )
 
 

@@ -12,6 +12,7 @@ from airflow_provider_s3resume.exceptions import (
     TransientStoreError,
 )
 from airflow_provider_s3resume.plan.objects import ByteRange
+from airflow_provider_s3resume.plan.parts import MIB
 from airflow_provider_s3resume.storage.base import uri_of
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ BREAKS_ALLOWED = 5
 
 _FIRST_WAIT_S = 0.2
 READ_STEP = 1 << 20
+STREAM_BUFFER = 4 * MIB
+"""Bytes held of a range that is used while it is read."""
 
 
 class ExactSource:

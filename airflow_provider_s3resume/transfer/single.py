@@ -37,6 +37,9 @@ from airflow_provider_s3resume.transfer.proving import (
     attribute_notes,
     is_expected,
     look,
+    source_algorithm_for,
+    source_proof,
+    vouched_md5,
 )
 
 if TYPE_CHECKING:
@@ -82,6 +85,8 @@ class _Put:
         self._data = data
         algorithm = algorithm_for(info, context.target.capabilities)
         self._checksum = checksum_of(algorithm, data) if algorithm else None
+        beside = source_algorithm_for(info, algorithm)
+        self._source_checksum = checksum_of(beside, data) if beside else None
         self._vouched = self._vouched_md5()
         taken = context.target.capabilities.part_checksums
         self._content_md5 = self._vouched if ChecksumAlgorithm.MD5 in taken else None
@@ -169,19 +174,27 @@ class _Put:
 
     def _vouched_md5(self) -> str | None:
         """Return the base64 MD5 that the source's ETag vouches for, if it is one."""
-        capabilities, info = self._context.source.capabilities, self._info
-        md5 = md5_of_etag(info.etag)
-        if md5 is None or not capabilities.md5_etags or info.encryption not in PLAIN_ENCRYPTION:
-            return None
-        return base64.b64encode(bytes.fromhex(md5)).decode("ascii")
+        md5 = vouched_md5(self._context.source, self._info)
+        return base64.b64encode(bytes.fromhex(md5)).decode("ascii") if md5 else None
 
     def _check_read(self) -> None:
-        """Refuse bytes that are not those of the source's own full-object checksum."""
-        ours = [self._checksum] if self._checksum else []
-        if compare_checksums(self._info.checksums, ours) is Match.DIFFERENT:
-            raise self._not_the_source("do not match the source's own checksum")
-        if self._vouched is not None and self._content_md5 is None:
+        """Read again, then refuse, bytes that the source's own full-object checksum is not of.
+
+        :raises VerificationError: if none of the reads gave the right ones.
+        """
+        reads = 1
+        while (match := compare_checksums(self._info.checksums, self._sums())) is Match.DIFFERENT:
+            if reads > _READS:
+                raise self._not_the_source(f"do not match the source's own checksum, {reads} times")
+            self._read_again()
+            reads += 1
+        proven = match is Match.SAME
+        if self._vouched is not None and self._content_md5 is None and not proven:
             self._look_closer()  # The target will not compare it, so it is done here.
+
+    def _sums(self) -> list[Checksum]:
+        """Return the checksums of the bytes read, in the target's and in the source's algorithm."""
+        return [one for one in (self._checksum, self._source_checksum) if one is not None]
 
     def _look_closer(self) -> None:
         """Read again what does not have the MD5 that the source's ETag is.
@@ -206,6 +219,8 @@ class _Put:
             self._source.read(ByteRange(start=0, stop=len(view)), view)
         if self._checksum is not None:
             self._checksum = checksum_of(self._checksum.algorithm, view)
+        if self._source_checksum is not None:
+            self._source_checksum = checksum_of(self._source_checksum.algorithm, view)
 
     def _not_the_source(self, why: str) -> VerificationError:
         uri = uri_of(self._source.store, self._source.key)
@@ -248,11 +263,14 @@ class _Put:
         )
 
     def _proof(self, etag: str | None, checksums: tuple[Checksum, ...]) -> Proof:
+        proof = source_proof(self._info, self._sums())
+        if proof is Proof.CRC64:
+            return proof
         if compare_etags(self._info.etag, etag) is Match.SAME:
             return Proof.ETAG
+        if proof is not None:
+            return proof
         ours = [self._checksum] if self._checksum else []
-        if compare_checksums(self._info.checksums, ours) is Match.SAME:
-            return Proof.CHECKSUM
         if self._checksum is not None or normal_etag(etag) == md5_hex(self._data):
             return Proof.PARTS
         if compare_checksums(checksums, ours) is Match.SAME:

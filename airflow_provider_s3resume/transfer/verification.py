@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SCHEMA = 1
+_BY_BYTES = frozenset({Proof.CRC64, Proof.MD5})
+"""Proofs that no digest of the target's can repeat: they hold while the target is as written."""
+
 MOST_NAMED = 1000
 """Failures that are named one by one; all are counted."""
 
@@ -226,7 +229,8 @@ class _Verifying:
             if proof is None or found is None:
                 continue
             self._proofs[proof.value] += 1
-            if proof is not Proof.ETAG and outcome.source_etag and found[1]:
+            told = compare_etags(outcome.source_etag, found[1]) is Match.SAME
+            if not told and outcome.source_etag and found[1]:
                 yield ProvenPair(
                     key=key,
                     source_etag=outcome.source_etag,
@@ -244,9 +248,12 @@ class _Verifying:
         if size != outcome.size:
             self._fail(outcome, f"expected {outcome.size} bytes, found {size}")
             return None
+        as_written = normal_etag(etag) == normal_etag(outcome.target_etag)
+        if as_written and outcome.proof in _BY_BYTES:
+            return outcome.proof
         if compare_etags(outcome.source_etag, etag) is Match.SAME:
             return Proof.ETAG
-        if normal_etag(etag) != normal_etag(outcome.target_etag):
+        if not as_written:
             self._fail(
                 outcome,
                 f"expected ETag {outcome.target_etag}, as written, found {etag}: somebody else "

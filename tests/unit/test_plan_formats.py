@@ -56,6 +56,14 @@ UNIFORM = Checkpoint(
     algorithm="MD5",
 )
 ASKED = replace(CHECKPOINT, asked="0" * 64)
+SOURCE = replace(
+    ASKED,
+    source_algorithm="CRC64XZ",
+    parts=(
+        PartRecord(part_number=1, size=5, etag="one", checksum="A=", source_checksum="B="),
+        PartRecord(part_number=3, size=6, etag="three"),
+    ),
+)
 OUTCOMES = [
     Outcome(
         key="a\nb\u2028",
@@ -86,6 +94,8 @@ OUTCOMES = [
         retryable=True,
     ),
     Outcome(key="e", target_key="e", status=Status.COPIED, size=1, proof=Proof.CHECKSUM),
+    Outcome(key="f", target_key="f", status=Status.COPIED, size=1, proof=Proof.CRC64),
+    Outcome(key="g", target_key="g", status=Status.COPIED, size=1, proof=Proof.MD5),
 ]
 MANIFEST = Manifest(
     run_id="manual__2024",
@@ -147,6 +157,7 @@ def text_of(name: str) -> str:
         ("checkpoint-1.json", CHECKPOINT),
         ("checkpoint-1-uniform.json", UNIFORM),
         ("checkpoint-1-asked.json", ASKED),
+        ("checkpoint-1-source.json", SOURCE),
     ],
 )
 def test_checkpoints_of_version_1_are_read_and_written(name: str, value: Checkpoint) -> None:
@@ -164,7 +175,8 @@ def test_the_place_of_a_checkpoint_stays() -> None:
 
 def test_outcomes_of_version_1_are_read_and_written() -> None:
     """Every status and proof has the word that it had."""
-    lines = text_of("outcomes-1.jsonl").splitlines()
+    files = ("outcomes-1.jsonl", "outcomes-1-proofs.jsonl")
+    lines = [line for name in files for line in text_of(name).splitlines()]
     assert [Outcome.from_line(line) for line in lines] == OUTCOMES
     assert [outcome.to_line() for outcome in OUTCOMES] == [f"{line}\n" for line in lines]
     assert {outcome.status for outcome in OUTCOMES} == set(Status)
