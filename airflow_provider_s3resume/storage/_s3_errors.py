@@ -6,7 +6,6 @@ answer. A code decides before a status does, since services disagree about the s
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -46,6 +45,7 @@ from airflow_provider_s3resume.exceptions import (
     UnsupportedError,
     UploadNotFoundError,
 )
+from airflow_provider_s3resume.storage._redaction import redact
 
 _CODES: Final[dict[type[StoreError], str]] = {
     AccessDeniedError: (
@@ -99,27 +99,6 @@ _BUCKET_CALLS: Final = frozenset({"HeadBucket", "ListObjectsV2", "ListMultipartU
 _UPLOAD_CALLS: Final = frozenset(
     {"UploadPart", "ListParts", "CompleteMultipartUpload", "AbortMultipartUpload"}
 )
-
-_SECRETS: Final = (
-    # The query of any address: presigned ones carry the signature there.
-    (re.compile(r"(https?://[^\s?\"'<>]+)\?[^\s\"'<>]*"), r"\1?…"),
-    (
-        re.compile(
-            r"(?i)\b(x-amz-(?:signature|credential|security-token)|signature|awsaccesskeyid|"
-            r"authorization|aws_secret_access_key|aws_session_token|security-token)"
-            r"(\s*[=:]\s*)(?:AWS4-HMAC-SHA256 .*|\S+)"
-        ),
-        r"\1\2…",
-    ),
-    (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b"), "…"),
-)
-
-
-def redact(text: str) -> str:
-    """Return ``text`` without queries of addresses, signatures, keys and tokens (c42)."""
-    for pattern, replacement in _SECRETS:
-        text = pattern.sub(replacement, text)
-    return text
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from airflow_provider_s3resume.plan.digests import (
 )
 from airflow_provider_s3resume.plan.objects import ContentAttributes, ObjectInfo, SourceIdentity
 from airflow_provider_s3resume.plan.resume import PartRecord
+from airflow_provider_s3resume.storage._headers import as_unicode, bare, quoted
 from airflow_provider_s3resume.storage.base import Condition, NewUpload, Written
 
 Parameters = dict[str, Any]
@@ -36,17 +37,6 @@ def completed_part(part: PartRecord, repeated: ChecksumAlgorithm | None) -> dict
     if repeated in CHECKSUM_PARAMETERS and part.checksum is not None:
         named[CHECKSUM_PARAMETERS[repeated]] = part.checksum
     return named
-
-
-def quoted(etag: str) -> str:
-    """Return an ETag as headers carry it."""
-    return f'"{etag}"'
-
-
-def bare(etag: object) -> str | None:
-    """Return an ETag of an answer as the service spells it, without quotes; ``None`` if empty."""
-    text = str(etag or "").removeprefix("W/").strip('"')
-    return text or None
 
 
 def checksum_parameters(checksum: Checksum | None, operation: str, subject: str) -> Parameters:
@@ -113,14 +103,6 @@ def _ascii(text: str) -> str:
     return f"=?UTF-8?B?{base64.b64encode(text.encode()).decode('ascii')}?="
 
 
-def _unicode(text: str) -> str:
-    # Headers are read as Latin-1; services that send raw UTF-8 mean UTF-8.
-    try:
-        return text.encode("latin-1").decode("utf-8")
-    except UnicodeError:
-        return text
-
-
 def checksums_of(answer: Mapping[str, Any]) -> tuple[Checksum, ...]:
     """Return the checksums in an answer; a composite one ends in ``-N``."""
     kind = answer.get("ChecksumType")
@@ -171,7 +153,7 @@ def _attributes(answer: Mapping[str, Any], headers: Mapping[str, str]) -> Conten
         # botocore would parse it, and drop what is no date.
         expires=headers.get("expires"),
         # Services that are written in Go send `X-Amz-Meta-Some-Name`.
-        metadata={name.lower(): _unicode(text) for name, text in metadata.items()},
+        metadata={name.lower(): as_unicode(text) for name, text in metadata.items()},
         website_redirect=answer.get("WebsiteRedirectLocation"),
     )
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Final, TypeVar
+from typing import Final
 
 from airflow_provider_s3resume.exceptions import InvalidInputError
 from airflow_provider_s3resume.plan.digests import ChecksumAlgorithm
 from airflow_provider_s3resume.plan.parts import Limits
+from airflow_provider_s3resume.storage._extra import choice, flag, positive
 from airflow_provider_s3resume.storage.base import Capabilities
 from airflow_provider_s3resume.storage.presets import AMAZON_S3
-
-T = TypeVar("T")
 
 _CHECKSUMS: Final[dict[str, tuple[ChecksumAlgorithm, ...]]] = {
     "crc64nvme": (ChecksumAlgorithm.CRC64NVME, ChecksumAlgorithm.MD5),
@@ -63,12 +62,12 @@ def store_settings_from_extra(extra: Mapping[str, object]) -> S3Settings:
     return S3Settings(
         capabilities=_capabilities(extra),
         limits=_limits(extra.get("limits")),
-        request_payer=_flag(extra, "request_payer", default=defaults.request_payer),
-        payload_signing=_flag(extra, "payload_signing", default=defaults.payload_signing),
-        addressing_style=_choice(extra, "addressing_style", {s: s for s in _ADDRESSING}, "auto"),
-        connect_timeout_s=_positive(extra, "connect_timeout_s", defaults.connect_timeout_s),
-        read_timeout_s=_positive(extra, "read_timeout_s", defaults.read_timeout_s),
-        connections=int(_positive(extra, "connections", defaults.connections)),
+        request_payer=flag(extra, "request_payer", default=defaults.request_payer),
+        payload_signing=flag(extra, "payload_signing", default=defaults.payload_signing),
+        addressing_style=choice(extra, "addressing_style", {s: s for s in _ADDRESSING}, "auto"),
+        connect_timeout_s=positive(extra, "connect_timeout_s", defaults.connect_timeout_s),
+        read_timeout_s=positive(extra, "read_timeout_s", defaults.read_timeout_s),
+        connections=int(positive(extra, "connections", defaults.connections)),
     )
 
 
@@ -76,22 +75,22 @@ def _capabilities(extra: Mapping[str, object]) -> Capabilities:
     base = AMAZON_S3
     checksums, named = base.part_checksums, extra.get("checksums")
     if named is not None:
-        checksums = _choice(extra, "checksums", _CHECKSUMS, "crc64nvme")
-    conditional = _flag(extra, "conditional_writes", default=True)
+        checksums = choice(extra, "checksums", _CHECKSUMS, "crc64nvme")
+    conditional = flag(extra, "conditional_writes", default=True)
     return replace(
         base,
-        ordered_listing=_choice(extra, "list_order", {"bytes": True, "unordered": False}, "bytes"),
-        folds_keys=_flag(extra, "key_folding", default=base.folds_keys),
+        ordered_listing=choice(extra, "list_order", {"bytes": True, "unordered": False}, "bytes"),
+        folds_keys=flag(extra, "key_folding", default=base.folds_keys),
         part_checksums=checksums,
-        full_object_checksum=_flag(
+        full_object_checksum=flag(
             extra, "full_object_checksum", default=named in {None, "crc64nvme"}
         ),
         conditional_put=conditional,
         conditional_complete=conditional,
-        part_layout=_flag(extra, "part_layout", default=base.part_layout),
-        md5_etags=_flag(extra, "md5_etags", default=base.md5_etags),
-        tags=_flag(extra, "object_tags", default=base.tags),
-        streams_parts=_flag(extra, "stream_parts", default=base.streams_parts),
+        part_layout=flag(extra, "part_layout", default=base.part_layout),
+        md5_etags=flag(extra, "md5_etags", default=base.md5_etags),
+        tags=flag(extra, "object_tags", default=base.tags),
+        streams_parts=flag(extra, "stream_parts", default=base.streams_parts),
     )
 
 
@@ -103,7 +102,7 @@ def _limits(given: object) -> Limits:
         raise InvalidInputError(
             "extra.limits", found=given, accepted=f"an object with some of {', '.join(names)}"
         )
-    limits = Limits(**{name: int(_positive(given, name, 1, of="limits.")) for name in given})
+    limits = Limits(**{name: int(positive(given, name, 1, of="limits.")) for name in given})
     if limits.min_part_size > limits.max_part_size:
         raise InvalidInputError(
             "extra.limits.min_part_size",
@@ -111,28 +110,6 @@ def _limits(given: object) -> Limits:
             accepted=f"at most max_part_size ({limits.max_part_size})",
         )
     return limits
-
-
-def _flag(extra: Mapping[str, object], name: str, *, default: bool) -> bool:
-    found = extra.get(name, default)
-    if not isinstance(found, bool):
-        raise InvalidInputError(f"extra.{name}", found=found, accepted="true or false")
-    return found
-
-
-def _choice(extra: Mapping[str, object], name: str, choices: Mapping[str, T], default: str) -> T:
-    found = extra.get(name, default)
-    if not isinstance(found, str) or found not in choices:
-        accepted = "one of " + ", ".join(repr(choice) for choice in choices)
-        raise InvalidInputError(f"extra.{name}", found=found, accepted=accepted)
-    return choices[found]
-
-
-def _positive(extra: Mapping[str, object], name: str, default: float, *, of: str = "") -> float:
-    found = extra.get(name, default)
-    if isinstance(found, bool) or not isinstance(found, int | float) or found <= 0:
-        raise InvalidInputError(f"extra.{of}{name}", found=found, accepted="a number above 0")
-    return found
 
 
 def client_config(settings: S3Settings) -> dict[str, object]:

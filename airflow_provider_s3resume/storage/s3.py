@@ -30,12 +30,12 @@ from airflow_provider_s3resume.plan.objects import (
 from airflow_provider_s3resume.plan.parts import Limits
 from airflow_provider_s3resume.plan.resume import ListedPart, PartRecord
 from airflow_provider_s3resume.storage import _s3_listing
+from airflow_provider_s3resume.storage._headers import bare
 from airflow_provider_s3resume.storage._s3_bodies import StreamBody, sendable
 from airflow_provider_s3resume.storage._s3_calls import Calls, discover_region
 from airflow_provider_s3resume.storage._s3_headers import (
     CHECKSUM_PARAMETERS,
     Parameters,
-    bare,
     checksum_parameters,
     completed_part,
     condition_parameters,

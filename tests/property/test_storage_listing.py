@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_s3resume.plan.objects import KeyRange, ListedObject, key_bytes
-from airflow_provider_s3resume.storage._s3_listing import list_objects, start_after
+from airflow_provider_s3resume.storage._listing import start_after
+from airflow_provider_s3resume.storage._s3_listing import list_objects
 from airflow_provider_s3resume.storage.sorting import sort_listing
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -17,7 +17,8 @@ from botocore.exceptions import (
 from urllib3.exceptions import IncompleteRead, ProtocolError
 
 from airflow_provider_s3resume import exceptions as e
-from airflow_provider_s3resume.storage._s3_errors import redact, translated
+from airflow_provider_s3resume.storage._redaction import redact
+from airflow_provider_s3resume.storage._s3_errors import translated
 
 SIGNATURE = "3f786850e387550fdab836ed7e6dc881de23001b3f786850e387550fdab836ed"
 PRESIGNED = (

@@ -10,12 +10,8 @@ import pytest
 
 from airflow_provider_s3resume.exceptions import ListingError, TransientStoreError
 from airflow_provider_s3resume.plan.objects import ALL_KEYS, KeyRange
-from airflow_provider_s3resume.storage._s3_listing import (
-    list_objects,
-    list_parts,
-    list_uploads,
-    start_after,
-)
+from airflow_provider_s3resume.storage._listing import start_after
+from airflow_provider_s3resume.storage._s3_listing import list_objects, list_parts, list_uploads
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 Page = Mapping[str, Any]
