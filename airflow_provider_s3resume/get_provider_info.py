@@ -13,7 +13,8 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-s3resume",
         "name": INTEGRATION,
-        "description": "Sync S3 buckets with verification, resuming at the part where it stopped.",
+        "description": "Sync S3 and OSS buckets with verification, resuming at the part where it "
+        "stopped.",
         "integrations": [
             {
                 "integration-name": INTEGRATION,
@@ -21,13 +22,15 @@ def get_provider_info() -> dict[str, Any]:
                 "tags": ["protocol"],
             }
         ],
-        "hooks": [_modules("hooks", "s3")],
+        "hooks": [_modules("hooks", "oss", "s3")],
         "operators": [
             _modules("operators", "plan", "multipart_copy", "verify", "report", "sync"),
         ],
         "sensors": [_modules("sensors", "bucket_diff")],
         "triggers": [_modules("triggers", "bucket_diff")],
-        "connection-types": [_connection_type()],
+        # Not ``oss``: where the alibaba provider is installed that type is its own, and ours,
+        # being first by name, would take its place. Connections of that type are read all the same.
+        "connection-types": [_connection_type(), _oss_connection_type()],
     }
 
 
@@ -85,6 +88,56 @@ def _connection_fields() -> dict[str, Any]:
         ),
         "conditional_writes": _field(
             "Conditional writes", "The service honours If-Match and If-None-Match.", "boolean"
+        ),
+        "requests_per_second": _field("Requests per second", "At most, per task.", "integer"),
+        "bytes_per_second": _field("Bytes per second", "At most, per task.", "integer"),
+    }
+
+
+def _oss_connection_type() -> dict[str, Any]:
+    return {
+        "connection-type": "s3resume_oss",
+        "hook-class-name": f"{PACKAGE}.hooks.oss.OSSResumeHook",
+        "hook-name": "Alibaba Cloud OSS (s3resume)",
+        "conn-fields": _oss_connection_fields(),
+        "ui-field-behaviour": {
+            "hidden-fields": [],
+            "relabeling": {
+                "host": "Endpoint",
+                "login": "Access key id",
+                "password": "Access key secret",
+                "schema": "Bucket to test with",
+            },
+            "placeholders": {
+                "host": "https://oss-cn-hangzhou.aliyuncs.com (empty for the region's own)",
+                "schema": "only used by the connection test",
+                "extra": '{"accelerate": "overseas"}',
+            },
+        },
+    }
+
+
+def _oss_connection_fields() -> dict[str, Any]:
+    """Return the fields that the form shows; all that a connection can say goes into the extra."""
+    token = _field("Security token", "Of temporary keys.", "string")
+    token["schema"]["format"] = "password"
+    return {
+        "auth_type": _field(
+            "Credentials",
+            "Keys (AK), temporary keys (STS), the role of the ECS instance, the environment of "
+            "the worker, or a callable.",
+            "string",
+            "AK STS ecs_ram_role env custom",
+        ),
+        "security_token": token,
+        "role_name": _field("RAM role", "For ecs_ram_role.", "string"),
+        "region": _field("Region", "Of the bucket, such as cn-hangzhou.", "string"),
+        "internal": _field(
+            "Internal endpoint", "For workers in the bucket's own region.", "boolean"
+        ),
+        "signature_version": _field("Signature", "", "string", "v4 v1"),
+        "symlinks": _field(
+            "Symlinks", "Copy what they point at, or report them.", "string", "follow report"
         ),
         "requests_per_second": _field("Requests per second", "At most, per task.", "integer"),
         "bytes_per_second": _field("Bytes per second", "At most, per task.", "integer"),

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from airflow_provider_s3resume.exceptions import InvalidInputError
+from airflow_provider_s3resume.hooks._reading import (
+    checked_endpoint,
+    given,
+    json_field,
+    nested_fields,
+    read_extra,
+)
 
 if TYPE_CHECKING:
-    from urllib.parse import SplitResult
-
     from airflow.sdk import Connection
 
 OWN_TYPE = "s3resume"
@@ -72,9 +75,11 @@ def read_connection(connection: Connection, parameter: str) -> Facts:
         raise InvalidInputError(
             subject,
             found=f"a connection of type {connection.conn_type!r}",
-            accepted="a connection of type " + " or ".join(repr(t) for t in ACCEPTED_TYPES),
+            accepted="a connection of type "
+            + " or ".join(repr(t) for t in ACCEPTED_TYPES)
+            + " for an s3:// URI",
         )
-    extra = _extra(connection, subject)
+    extra = read_extra(connection, subject)
     settings = _settings(extra, subject, own_type=connection.conn_type == OWN_TYPE)
     endpoint = _endpoint(connection, extra, subject)
     if endpoint is not None:
@@ -91,61 +96,28 @@ def read_connection(connection: Connection, parameter: str) -> Facts:
     )
 
 
-def _extra(connection: Connection, subject: str) -> dict[str, Any]:
-    # Airflow's own reading takes a damaged extra for an empty one: another endpoint and account.
-    try:
-        extra = json.loads(connection.extra) if connection.extra else {}
-    except ValueError as error:
-        raise InvalidInputError(
-            f"extra of {subject}", found="text that is no JSON", accepted="a JSON object"
-        ) from error
-    if not isinstance(extra, dict):
-        raise InvalidInputError(
-            f"extra of {subject}", found=type(extra).__name__, accepted="a JSON object"
-        )
-    return extra
-
-
 def _settings(extra: dict[str, Any], subject: str, *, own_type: bool) -> dict[str, Any]:
-    nested = extra.pop("s3resume", None) or {}
-    if not isinstance(nested, dict) or not set(nested) <= OWN_FIELDS:
-        found = sorted(set(nested) - OWN_FIELDS) if isinstance(nested, dict) else nested
-        raise InvalidInputError(
-            f"extra 's3resume' of {subject}",
-            found=found,
-            accepted="an object with some of " + ", ".join(sorted(OWN_FIELDS)),
-        )
+    nested = nested_fields(extra, OWN_FIELDS, subject)
     top: dict[str, Any] = {}
     if own_type:
         top = {name: extra.pop(name) for name in OWN_FIELDS & set(extra)}
-    # A field of the form that was left empty arrives as an empty text.
-    merged = {**{n: v for n, v in top.items() if v is not None and v != ""}, **nested}
+    merged = {**given(top), **nested}
     if isinstance(merged.get("limits"), str):
-        merged["limits"] = _json_field(merged["limits"], f"extra 'limits' of {subject}")
+        merged["limits"] = json_field(merged["limits"], f"extra 'limits' of {subject}")
     return merged
 
 
-def _json_field(text: str, parameter: str) -> object:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise InvalidInputError(parameter, found=text, accepted="a JSON object") from error
-
-
-_ADDRESS = "scheme, host and port, such as 'https://minio.example:9000'"
-
-
 def _endpoint(connection: Connection, extra: dict[str, Any], subject: str) -> str | None:
-    given = extra.get("endpoint_url")
-    if given:
-        return _checked_endpoint(given, f"endpoint_url of {subject}").geturl()
+    named = extra.get("endpoint_url")
+    if named:
+        return checked_endpoint(named, f"endpoint_url of {subject}").geturl()
     if connection.conn_type != OWN_TYPE or not connection.host:
         return None
     url = connection.host if "://" in connection.host else f"https://{connection.host}"
-    parts = _checked_endpoint(url, f"host of {subject}")
+    parts = checked_endpoint(url, f"host of {subject}")
     if connection.port and parts.port is None:
         url = f"{parts.geturl().rstrip('/')}:{connection.port}"
-        parts = _checked_endpoint(url, f"port of {subject}")
+        parts = checked_endpoint(url, f"port of {subject}")
     return parts.geturl()
 
 
@@ -153,39 +125,6 @@ def _check_service_endpoints(extra: dict[str, Any], subject: str) -> None:
     """Check the endpoints that the amazon provider takes for single services."""
     services = extra.get("service_config")
     for name, config in services.items() if isinstance(services, dict) else ():
-        given = config.get("endpoint_url") if isinstance(config, dict) else None
-        if given:
-            _checked_endpoint(given, f"endpoint_url of {name!r} in service_config of {subject}")
-
-
-def _checked_endpoint(endpoint: object, parameter: str) -> SplitResult:
-    """Return the parts of an address that is scheme, host and port.
-
-    What may hold a key or a password is never repeated: neither a text with ``@`` nor one that
-    cannot be read as an address, wherever in it they stand (c42).
-    """
-    parts = _split(endpoint)
-    if parts is None or "@" in str(endpoint):
-        found = "a text that is no such address (it is not repeated here: it may hold a secret)"
-        raise InvalidInputError(parameter, found=found, accepted=_ADDRESS)
-    if parts.query or parts.fragment:
-        found = "an address with more than scheme, host and port"
-        raise InvalidInputError(parameter, found=found, accepted=_ADDRESS)
-    if parts.scheme not in {"http", "https"} or parts.port == 0:
-        raise InvalidInputError(parameter, found=endpoint, accepted=_ADDRESS)
-    return parts
-
-
-def _split(endpoint: object) -> SplitResult | None:
-    """Return the parts of an address with a host, ``None`` if it is none.
-
-    The error of the parser is left out, as it repeats what it could not read.
-    """
-    if not isinstance(endpoint, str):
-        return None
-    try:
-        parts = urlsplit(endpoint)
-        readable = bool(parts.hostname) and (parts.port is None or parts.port >= 0)
-    except ValueError:
-        return None
-    return parts if readable else None
+        named = config.get("endpoint_url") if isinstance(config, dict) else None
+        if named:
+            checked_endpoint(named, f"endpoint_url of {name!r} in service_config of {subject}")

@@ -5,9 +5,11 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_s3resume.exceptions import InvalidInputError, S3ResumeError
-from airflow_provider_s3resume.hooks._airflow import AirflowNotFoundException, BaseHook
+from airflow_provider_s3resume.exceptions import S3ResumeError
+from airflow_provider_s3resume.hooks._airflow import BaseHook
 from airflow_provider_s3resume.hooks._connections import Facts, read_connection
+from airflow_provider_s3resume.hooks._form import form_behaviour, form_widgets
+from airflow_provider_s3resume.hooks._reading import find_connection, rates_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_s3resume.hooks._amazon import RenewableStore
     from airflow_provider_s3resume.storage.base import ObjectStore
-    from airflow_provider_s3resume.storage.layers import Rates, Wait
+    from airflow_provider_s3resume.storage.layers import Wait
     from airflow_provider_s3resume.storage.s3 import S3Settings
 
 
@@ -60,7 +62,7 @@ class S3ResumeHook(BaseHook):
         from airflow_provider_s3resume.storage.build import build_store  # noqa: PLC0415 - as above
         from airflow_provider_s3resume.storage.layers import sleep_through  # noqa: PLC0415
 
-        rates = self._rates()
+        rates = rates_of(self.facts.settings, self.facts.subject)
         store = RenewableStore(self._conn_near(bucket), bucket, lambda: self.store_settings)
         return build_store(
             store, rates=rates, wait=wait or sleep_through, refresh=self._renew(store)
@@ -128,61 +130,18 @@ class S3ResumeHook(BaseHook):
 
         return renew
 
-    def _rates(self) -> Rates:
-        from airflow_provider_s3resume.storage.layers import Rates  # noqa: PLC0415
-
-        return Rates(
-            requests_per_s=self._rate("requests_per_second"),
-            bytes_per_s=self._rate("bytes_per_second"),
-        )
-
-    def _rate(self, name: str) -> float | None:
-        found = self.facts.settings.get(name)
-        if found is None:
-            return None
-        if isinstance(found, bool) or not isinstance(found, int | float) or not found > 0:
-            field = f"extra {name!r} of {self.facts.subject}"
-            raise InvalidInputError(field, found=found, accepted="a number above 0")
-        return float(found)
-
     def _read(self) -> Facts:
         if self.s3_conn_id is None:
             return Facts(conn_id=None, subject=f"{self.parameter} None")
-        try:
-            connection = self.get_connection(self.s3_conn_id)
-        except AirflowNotFoundException as error:
-            raise InvalidInputError(
-                self.parameter, found=self.s3_conn_id, accepted="the id of a connection that exists"
-            ) from error
+        connection = find_connection(type(self), self.s3_conn_id, self.parameter)
         return read_connection(connection, self.parameter)
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
         """Return what the connection form shows, for releases that do not read it elsewhere."""
-        from airflow_provider_s3resume.get_provider_info import (  # noqa: PLC0415 - form only
-            get_provider_info,
-        )
-
-        behaviour = get_provider_info()["connection-types"][0]["ui-field-behaviour"]
-        return {name.replace("-", "_"): value for name, value in behaviour.items()}
+        return form_behaviour(cls.conn_type)
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """Return the form's additional fields, for releases that do not read them elsewhere."""
-        # Airflow puts these modules in place for the call; they are no requirement.
-        from wtforms import (  # type: ignore[import-untyped] # noqa: PLC0415 - see above
-            BooleanField,
-            IntegerField,
-            StringField,
-        )
-
-        from airflow_provider_s3resume.get_provider_info import (  # noqa: PLC0415 - form only
-            get_provider_info,
-        )
-
-        kinds = {"boolean": BooleanField, "integer": IntegerField, "string": StringField}
-        fields = get_provider_info()["connection-types"][0]["conn-fields"]
-        return {
-            name: kinds[field["schema"]["type"][0]](field["label"])
-            for name, field in fields.items()
-        }
+        return form_widgets(cls.conn_type)

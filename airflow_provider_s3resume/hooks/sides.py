@@ -9,13 +9,15 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_s3resume.exceptions import InvalidInputError
+from airflow_provider_s3resume.hooks.oss import OSSResumeHook
 from airflow_provider_s3resume.hooks.s3 import S3ResumeHook
 from airflow_provider_s3resume.plan.sides import (
     Places,
     Services,
     check_overlap,
     check_pair,
-    parse_object,
+    check_symlinks,
+    parse_pair,
     parse_places,
 )
 
@@ -54,6 +56,8 @@ class Sides:
 
     :param state_conn_id: ``None`` for the target's.
     :param state_uri: ``None`` for ``.s3resume/`` in the target bucket.
+    :param symlinks: ``follow`` or ``report``, for an ``oss://`` source; ``None`` for what its
+        connection says.
     """
 
     source_conn_id: str | None
@@ -62,6 +66,7 @@ class Sides:
     target_uri: str
     state_conn_id: str | None = None
     state_uri: str | None = None
+    symlinks: str | None = None
 
     def means_the_same_as(self, other: Sides) -> bool:
         """Tell whether both name the same connections and places, defaults filled in.
@@ -73,7 +78,7 @@ class Sides:
     def _meant(self) -> tuple[object, ...]:
         places = parse_places(self.source_uri, self.target_uri, self.state_uri)
         state_conn_id = self.state_conn_id or self.target_conn_id
-        return self.source_conn_id, self.target_conn_id, state_conn_id, places
+        return self.source_conn_id, self.target_conn_id, state_conn_id, self.symlinks, places
 
     def open(self, wait: Wait | None = None, *, named: bool = False) -> OpenSides:
         """Check the URIs, read the connections and return the stores; asks no service yet.
@@ -93,25 +98,34 @@ class Sides:
 
         :raises InvalidInputError: naming the parameter.
         """
-        source = parse_object(self.source_uri, "source_uri")
-        target = parse_object(self.target_uri, "target_uri")
-        bucket = f"{target.scheme}://{target.bucket}/"
-        state = parse_places(bucket, bucket, self.state_uri).state
-        opened = self._opened(Places(source=source, target=target, state=state), wait)
+        places = parse_pair(self.source_uri, self.target_uri, self.state_uri)
+        opened = self._opened(places, wait)
         services = _services(opened)
-        check_pair(source, target, same_service=services.source == services.target)
+        same_service = services.source == services.target
+        check_pair(places.source, places.target, same_service=same_service)
         return opened
 
     def _opened(self, places: Places, wait: Wait | None) -> OpenSides:
         from airflow_provider_s3resume.transfer.state import StateLocation  # noqa: PLC0415 - SDKs
 
-        source = _store(self.source_conn_id, "source_conn_id", places.source, wait)
+        check_symlinks(places.source, self.symlinks)
+        if places.source.scheme == "oss":
+            source = self._oss_source(places.source, wait)
+        else:
+            source = _store(self.source_conn_id, "source_conn_id", places.source, wait)
         target = _store(self.target_conn_id, "target_conn_id", places.target, wait)
         state_conn_id, kept = self.state_conn_id or self.target_conn_id, target
         if (state_conn_id, places.state.bucket) != (self.target_conn_id, places.target.bucket):
             kept = _store(state_conn_id, "state_conn_id", places.state, wait)
         state = StateLocation(kept, places.state.prefix)
         return OpenSides(places=places, source=source, target=target, state=state)
+
+    def _oss_source(self, place: Location, wait: Wait | None) -> ObjectStore:
+        if self.source_conn_id is None:
+            accepted = "the id of a connection: an oss:// URI says neither region nor endpoint"
+            raise InvalidInputError("source_conn_id", found=None, accepted=accepted)
+        hook = OSSResumeHook(self.source_conn_id, parameter="source_conn_id")
+        return hook.get_store(place.bucket, wait=wait, symlinks=self.symlinks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,20 +17,26 @@ SIDES_FIELDS = (
     "target_uri",
     "state_conn_id",
     "state_uri",
+    "symlinks",
 )
 
 
 class SidesOperator(BaseOperator):
     """An operator that names a source, a target and a state location.
 
-    :param source_conn_id: connection of type ``aws`` or ``s3resume``.
-    :param source_uri: ``s3://bucket/prefix/``; nothing in it is decoded.
-    :param target_conn_id: the same for the target.
+    :param source_conn_id: connection of type ``aws`` or ``s3resume`` for an ``s3://`` source,
+        ``oss`` or ``s3resume_oss`` for an ``oss://`` source.
+    :param source_uri: ``s3://bucket/prefix/`` or ``oss://bucket/prefix/``; nothing in it is
+        decoded.
+    :param target_conn_id: connection of type ``aws`` or ``s3resume``.
     :param target_uri: ``s3://bucket/prefix/``; the part of a key behind the source prefix is put
         behind this prefix.
     :param state_conn_id: connection of the state location, by default the target's.
     :param state_uri: where manifests, checkpoints and reports are kept, by default
         ``.s3resume/`` in the target bucket.
+    :param symlinks: what to do about links in an ``oss://`` source: ``follow`` (copy what they
+        point at) or ``report`` (skip them, named in the report); by default what its connection
+        says.
     """
 
     template_fields: Sequence[str] = SIDES_FIELDS
@@ -44,6 +50,7 @@ class SidesOperator(BaseOperator):
         target_uri: str | None = None,
         state_conn_id: str | None = None,
         state_uri: str | None = None,
+        symlinks: str | None = None,
         **kwargs: Any,  # noqa: ANN401 - BaseOperator's own
     ) -> None:
         super().__init__(**kwargs)
@@ -53,6 +60,7 @@ class SidesOperator(BaseOperator):
         self.target_uri = target_uri
         self.state_conn_id = state_conn_id
         self.state_uri = state_uri
+        self.symlinks = symlinks
 
     def sides(self) -> Sides:
         """Return the sides as they are named, with what templates left empty taken out."""
@@ -63,4 +71,5 @@ class SidesOperator(BaseOperator):
             target_uri=self.target_uri or "",
             state_conn_id=optional(self.state_conn_id),
             state_uri=optional(self.state_uri),
+            symlinks=optional(self.symlinks),
         )

@@ -50,6 +50,7 @@ class ResumableMultipartCopyOperator(SidesOperator):
     An object's failure does not hide the others: the task fails at its end, naming them.
 
     :param batch: one element of what ``PlanSyncOperator`` returned.
+    :param source_version_id: copy this version of a named object, not the newest one.
     :param part_size: bytes, of objects whose source layout is not reproduced. What the target
         accepts is decided by its limits.
     :param memory_budget: bytes of object data held at once by this task.
@@ -59,12 +60,13 @@ class ResumableMultipartCopyOperator(SidesOperator):
     :param storage_class, encryption, kms_key_id: of the written objects.
     """
 
-    template_fields: Sequence[str] = (*SIDES_FIELDS, *COPY_FIELDS, "batch")
+    template_fields: Sequence[str] = (*SIDES_FIELDS, *COPY_FIELDS, "batch", "source_version_id")
 
     def __init__(
         self,
         *,
         batch: Mapping[str, Any] | None = None,
+        source_version_id: str | None = None,
         part_size: int | str | None = None,
         memory_budget: int | str | None = None,
         part_concurrency: int | str | None = None,
@@ -77,6 +79,7 @@ class ResumableMultipartCopyOperator(SidesOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.batch = batch
+        self.source_version_id = source_version_id
         self.part_size = part_size
         self.memory_budget = memory_budget
         self.part_concurrency = part_concurrency
@@ -146,7 +149,11 @@ class ResumableMultipartCopyOperator(SidesOperator):
     ) -> Callable[[StopSignal], tuple[PlanReference, BatchResult]]:
         # Connections are read here, in the main thread; the copy runs in others.
         config = self.config()
+        version_id = optional(self.source_version_id)
         if self.batch is not None:
+            if version_id is not None:
+                accepted = "nothing beside 'batch': a version is that of one named object"
+                raise InvalidInputError("source_version_id", found=version_id, accepted=accepted)
             reference, index = _read_batch(self.batch)
             planned = reference.open(stop.wait)
             check_part_size(config.part_size, planned.target.limits)
@@ -162,8 +169,10 @@ class ResumableMultipartCopyOperator(SidesOperator):
 
         pair = (opened.places.source.prefix, opened.places.target.prefix)
         name = f"{run_id}.{opened.mark}/{pair[1]}"
+        version_id = optional(self.source_version_id)
+        chosen: dict[str, Any] = {} if version_id is None else {"versions": {pair[0]: version_id}}
         key, manifest = pairs_manifest(
-            opened.source, opened.target, opened.state, [pair], name, now=time.time()
+            opened.source, opened.target, opened.state, [pair], name, now=time.time(), **chosen
         )
         reference = PlanReference.of(_bucket_sides(self.sides()), key, manifest, named=True)
         return _copy(opened, reference, 0, config, stop, self._tell)

@@ -8,8 +8,10 @@ from typing import Any
 from airflow.sdk import Param
 
 from airflow_provider_s3resume.plan.parts import DEFAULT_PART_SIZE, MIB
+from airflow_provider_s3resume.plan.sides import SYMLINKS
 
 URI_PATTERN = r"^s3://[A-Za-z0-9][A-Za-z0-9._\-]{1,253}[A-Za-z0-9](/.*)?$"
+SOURCE_URI_PATTERN = URI_PATTERN.replace("^s3", "^(s3|oss)")
 RULES = ("size+etag", "size+etag+newer", "size+newer", "size")
 DEFAULT_MEMORY_BUDGET = 128 * MIB
 
@@ -20,6 +22,11 @@ SIDES_FROM_PARAMS: Mapping[str, Any] = {
     "target_uri": "{{ params.target_uri }}",
     "state_uri": "{{ params.state_uri or '' }}",
 }
+OSS_SIDES_FROM_PARAMS: Mapping[str, Any] = {
+    **SIDES_FROM_PARAMS,
+    "symlinks": "{{ params.symlinks }}",
+}
+"""For DAGs that take :func:`symlinks_params` too: their source is always ``oss://``."""
 PLANNING_FROM_PARAMS: Mapping[str, Any] = {
     "rule": "{{ params.rule }}",
     "plan_only": "{{ params.dry_run }}",
@@ -43,11 +50,15 @@ def sides_params(
         "source_conn_id": _text(
             source_conn_id,
             "Source connection",
-            "Id of a connection of type `aws` or `s3resume`.",
+            "Id of a connection of type `aws` or `s3resume`; for an `oss://` source of type `oss` "
+            "or `s3resume_oss`.",
             "Source",
         ),
         "source_uri": _uri(
-            source_uri, "Source", "Bucket and prefix to read, such as `s3://bucket/prefix/`."
+            source_uri,
+            "Source",
+            "Bucket and prefix to read, such as `s3://bucket/prefix/` or `oss://bucket/prefix/`.",
+            schemes=("s3", "oss"),
         ),
         "target_conn_id": _text(
             target_conn_id,
@@ -70,6 +81,21 @@ def sides_params(
             "in the target bucket. A bucket of its own is the better choice.",
             section="Target",
         ),
+    }
+
+
+def symlinks_params(default: str = SYMLINKS[0]) -> dict[str, Param]:
+    """Return the parameter that says what is done about links in an ``oss://`` source."""
+    return {
+        "symlinks": Param(
+            default,
+            type="string",
+            enum=list(SYMLINKS),
+            title="Symlinks",
+            description_md="`follow`: copy what a link points at, under the link's key; `report`: "
+            "copy nothing, and name the link in the report.",
+            section="Source",
+        )
     }
 
 
@@ -131,13 +157,13 @@ def _text(default: str, title: str, description: str, section: str) -> Param:
     )
 
 
-def _uri(default: str, section: str, description: str) -> Param:
+def _uri(default: str, section: str, description: str, schemes: tuple[str, ...] = ("s3",)) -> Param:
     return Param(
         default,
         type="string",
-        pattern=URI_PATTERN,
+        pattern=SOURCE_URI_PATTERN if "oss" in schemes else URI_PATTERN,
         title=f"{section} URI",
         description_md=description,
-        examples=["s3://bucket/", "s3://bucket/prefix/"],
+        examples=[f"{scheme}://bucket/{end}" for scheme in schemes for end in ("", "prefix/")],
         section=section,
     )

@@ -36,6 +36,7 @@ def sync_task_group(
     target_uri: str,
     state_conn_id: str | None = None,
     state_uri: str | None = None,
+    symlinks: str | None = None,
     planning: Mapping[str, Any] | None = None,
     copying: Mapping[str, Any] | None = None,
     plan: Mapping[str, Any] | str | None = None,
@@ -48,6 +49,7 @@ def sync_task_group(
 ) -> TaskGroup:
     """Return a group of the five tasks of a sync, for use inside a DAG.
 
+    :param symlinks: of an ``oss://`` source: ``follow`` or ``report``.
     :param planning: ``rule``, ``max_objects``, ``max_bytes``, ``max_batches``, ``plan_only``; see
         :class:`~airflow_provider_s3resume.operators.plan.PlanSyncOperator`.
     :param copying: ``part_size``, ``memory_budget`` and so on, and any argument of a task; see
@@ -64,6 +66,7 @@ def sync_task_group(
         "target_uri": target_uri,
         "state_conn_id": state_conn_id,
         "state_uri": state_uri,
+        "symlinks": symlinks,
     }
     known = {**sides, **(planning or {}), **retrying}
     pooled = {} if pool is None else {"pool": pool, "pool_slots": pool_slots}

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 DEFAULT_STATE_PREFIX = ".s3resume/"
+SYMLINKS = ("follow", "report")
+"""What can be done about links to other objects, which OSS has and S3 has not."""
+_LINKING_SCHEMES = frozenset({"oss"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +41,11 @@ def parse_places(source_uri: object, target_uri: object, state_uri: object = Non
     :raises InvalidInputError: naming ``source_uri``, ``target_uri`` or ``state_uri``.
     """
     source = _parse("source_uri", source_uri)
-    target = _parse("target_uri", target_uri)
+    target = _parse_written("target_uri", target_uri)
     if state_uri is None:
         state = Location(bucket=target.bucket, prefix=DEFAULT_STATE_PREFIX, scheme=target.scheme)
     else:
-        state = _parse("state_uri", state_uri)
+        state = _parse_written("state_uri", state_uri)
     _check_boundaries(source, target)
     if not state.prefix.endswith("/") or state.prefix.startswith("/"):
         accepted = "a prefix that ends with '/', such as 's3://bucket/.s3resume/'"
@@ -84,6 +87,34 @@ def parse_object(uri: object, parameter: str) -> Location:
     return found
 
 
+def parse_pair(source_uri: object, target_uri: object, state_uri: object = None) -> Places:
+    """Read the URIs of two objects, and that of the state location.
+
+    :raises InvalidInputError: naming ``source_uri``, ``target_uri`` or ``state_uri``.
+    """
+    source = parse_object(source_uri, "source_uri")
+    _parse_written("target_uri", target_uri)
+    target = parse_object(target_uri, "target_uri")
+    bucket = f"{target.scheme}://{target.bucket}/"
+    return Places(source=source, target=target, state=parse_places(bucket, bucket, state_uri).state)
+
+
+def check_symlinks(source: Location, symlinks: str | None) -> None:
+    """Refuse an unknown word about symlinks, and any word about a source that has none.
+
+    :param symlinks: ``follow``, ``report``, or ``None`` for what the connection says.
+    :raises InvalidInputError: naming ``symlinks``.
+    """
+    if symlinks is None:
+        return
+    if source.scheme not in _LINKING_SCHEMES:
+        accepted = f"nothing, as the objects of {source.uri} are never links"
+        raise InvalidInputError("symlinks", found=symlinks, accepted=accepted)
+    if symlinks not in SYMLINKS:
+        accepted = " or ".join(repr(word) for word in SYMLINKS)
+        raise InvalidInputError("symlinks", found=symlinks, accepted=accepted)
+
+
 def check_pair(source: Location, target: Location, *, same_service: bool) -> None:
     """Refuse to copy an object onto itself.
 
@@ -111,6 +142,18 @@ def _parse(parameter: str, uri: object) -> Location:
         accepted = "a URI such as 's3://bucket/prefix/'"
         raise InvalidInputError(parameter, found=uri, accepted=accepted)
     return Location.parse(uri, parameter=parameter)
+
+
+def _parse_written(parameter: str, uri: object) -> Location:
+    """Read the URI of a place that is written to."""
+    found = _parse(parameter, uri)
+    if found.scheme != "s3":
+        accepted = (
+            "an s3:// URI: targets are s3://; for OSS use a connection to OSS's S3-compatible "
+            f"endpoint and 's3://{found.bucket}/{found.prefix}'"
+        )
+        raise InvalidInputError(parameter, found=uri, accepted=accepted)
+    return found
 
 
 def _check_boundaries(source: Location, target: Location) -> None:

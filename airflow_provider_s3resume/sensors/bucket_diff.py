@@ -27,6 +27,7 @@ _SIDES = (
     "target_uri",
     "state_conn_id",
     "state_uri",
+    "symlinks",
 )
 _MINIMA = ("min_objects", "min_bytes", "min_age_s")
 
@@ -38,8 +39,8 @@ class BucketDiffSensor(BaseSensorOperator):
     it over, so that what was listed here need not be listed again. Waits in the triggerer, or with
     ``deferrable=False`` in a worker, asking the same question.
 
-    :param source_conn_id, source_uri, target_conn_id, target_uri, state_conn_id, state_uri: as
-        those of the operators.
+    :param source_conn_id, source_uri, target_conn_id, target_uri, state_conn_id, state_uri,
+        symlinks: as those of the operators.
     :param rule: how two objects of one key are told apart; see ``PlanSyncOperator``.
     :param plan_only: the plan is for a dry run: nothing is copied by it.
     :param min_objects: objects to copy, at least.
@@ -59,6 +60,7 @@ class BucketDiffSensor(BaseSensorOperator):
         target_uri: str,
         state_conn_id: str | None = None,
         state_uri: str | None = None,
+        symlinks: str | None = None,
         rule: str = PlanArguments().rule,
         plan_only: bool | str = False,
         min_objects: int | str = 1,
@@ -74,6 +76,7 @@ class BucketDiffSensor(BaseSensorOperator):
         self.target_uri = target_uri
         self.state_conn_id = state_conn_id
         self.state_uri = state_uri
+        self.symlinks = symlinks
         self.rule = rule
         self.plan_only = plan_only
         self.min_objects = min_objects
@@ -132,6 +135,7 @@ class BucketDiffSensor(BaseSensorOperator):
                 target_uri=self.target_uri,
                 state_conn_id=optional(self.state_conn_id),
                 state_uri=optional(self.state_uri),
+                symlinks=optional(self.symlinks),
             ),
             run_id=plan_id(context),
             plan=PlanArguments(rule=self.rule, plan_only=self.plan_only),

@@ -17,6 +17,8 @@ from jinja2 import Environment
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / "dags"
 NIGHTLY, TRIGGERED, NAMED = "s3_to_s3_nightly_sync", "bucket_diff_triggered_sync", "s3_copy_objects"
+MIGRATION = "oss_to_s3_migration"
+EXAMPLES = [NIGHTLY, TRIGGERED, NAMED, MIGRATION]
 STAGES = ["list", "diff", "transfer", "verify", "report"]
 
 
@@ -48,7 +50,7 @@ def schema_of(dag: DAG) -> dict[str, Any]:
     return {"type": "object", "properties": {n: params.get_param(n).schema for n in params}}
 
 
-@pytest.mark.parametrize("dag_id", [NIGHTLY, TRIGGERED, NAMED])
+@pytest.mark.parametrize("dag_id", EXAMPLES)
 def test_an_example_is_documented_runs_alone_and_has_typed_parameters(dag_id: str) -> None:
     """Each parameter of the form says what it is."""
     dag = load(dag_id)
@@ -67,17 +69,18 @@ def test_an_example_is_documented_runs_alone_and_has_typed_parameters(dag_id: st
 
 def test_the_examples_are_all_tested() -> None:
     """Nothing lies in the folder that no test loads."""
-    assert {path.stem for path in FOLDER.glob("*.py")} == {NIGHTLY, TRIGGERED, NAMED}
+    assert {path.stem for path in FOLDER.glob("*.py")} == set(EXAMPLES)
 
 
 def test_the_graph_reads_as_the_stages_of_a_sync() -> None:
     """List → diff → transfer → verify → report, with one arrow between two of them."""
     assert chain_of(load(NIGHTLY), "list") == STAGES
+    assert chain_of(load(MIGRATION), "list") == STAGES
     assert chain_of(load(TRIGGERED), "wait") == ["wait", *STAGES]
     assert chain_of(load(NAMED), "pairs") == ["pairs", "copy", "verify"]
 
 
-@pytest.mark.parametrize("dag_id", [NIGHTLY, TRIGGERED])
+@pytest.mark.parametrize("dag_id", [NIGHTLY, TRIGGERED, MIGRATION])
 def test_tasks_are_retried_pooled_and_run_to_the_end(dag_id: str) -> None:
     """The last two run whatever became of the copies; the report is not tried again."""
     dag = load(dag_id)
@@ -107,7 +110,7 @@ def test_labels_of_mapped_tasks_fit_into_airflows_database() -> None:
 
 def test_templated_fields_name_no_secret_and_exist() -> None:
     """They are shown in the user interface (c42)."""
-    for dag_id in (NIGHTLY, TRIGGERED, NAMED):
+    for dag_id in EXAMPLES:
         for task in load(dag_id).tasks:
             fields = set(task.template_fields)
             assert not {f for f in fields if "secret" in f or "password" in f or "token" in f}
@@ -124,7 +127,10 @@ def test_templated_fields_name_no_secret_and_exist() -> None:
         ({"source_uri": "s3://bucket/prefix with spaces/ü/"}, True),
         ({"source_uri": "bucket/prefix"}, False),
         ({"source_uri": ""}, False),
+        ({"source_uri": "oss://bucket/prefix/"}, True),
         ({"target_uri": "https://bucket/"}, False),
+        ({"target_uri": "oss://bucket/"}, False),
+        ({"state_uri": "oss://bucket/state/"}, False),
         ({"state_uri": None}, True),
         ({"state_uri": "s3://state/here/"}, True),
         ({"state_uri": "here"}, False),
@@ -149,6 +155,24 @@ def test_the_form_of_a_manual_run_refuses_what_cannot_be(
 
 
 @pytest.mark.parametrize(
+    ("symlinks", "accepted"), [("follow", True), ("report", True), ("", False), ("keep", False)]
+)
+def test_the_form_of_a_migration_asks_what_becomes_of_symlinks(
+    symlinks: str,
+    accepted: bool,  # noqa: FBT001 - a case's outcome
+) -> None:
+    """They are followed unless the run says otherwise; each task of the plan is told."""
+    dag = load(MIGRATION)
+    given = dag.params.dump()
+    assert (given["source_uri"], given["symlinks"]) == ("oss://demo-oss/", "follow")
+    schema = schema_of(dag)
+    assert jsonschema.Draft7Validator(schema).is_valid({**given, "symlinks": symlinks}) is accepted
+    for task_id in ("list", "diff"):
+        task: Any = dag.get_task(task_id)
+        assert task.symlinks == "{{ params.symlinks }}"
+
+
+@pytest.mark.parametrize(
     ("keys", "accepted"),
     [(["a"], True), (["a//b", " ", "ü"], True), ([], False), ([""], False), (["a", "a"], False)],
 )
@@ -164,12 +188,17 @@ def test_the_keys_to_copy_are_a_list_of_different_names(
 def test_defaults_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that one file serves more than one deployment."""
     monkeypatch.setenv("S3RESUME_SOURCE_URI", "s3://here/x/")
+    monkeypatch.setenv("S3RESUME_OSS_SOURCE_URI", "oss://here/y/")
+    monkeypatch.setenv("S3RESUME_OSS_CONN_ID", "away")
     monkeypatch.setenv("S3RESUME_TARGET_CONN_ID", "there")
     monkeypatch.setenv("S3RESUME_STATE_URI", "s3://state/x/")
     params = load(NIGHTLY).params.dump()
     assert params["source_uri"] == "s3://here/x/"
     assert params["target_conn_id"] == "there"
     assert params["state_uri"] == "s3://state/x/"
+    migration = load(MIGRATION).params.dump()
+    assert (migration["source_uri"], migration["source_conn_id"]) == ("oss://here/y/", "away")
+    assert (migration["target_conn_id"], migration["state_uri"]) == ("there", "s3://state/x/")
 
 
 def test_reading_the_examples_loads_no_sdk() -> None:
@@ -177,7 +206,7 @@ def test_reading_the_examples_loads_no_sdk() -> None:
     code = (
         "import importlib, sys\n"
         f"sys.path.insert(0, {str(FOLDER)!r})\n"
-        f"for name in {(NIGHTLY, TRIGGERED, NAMED)!r}: importlib.import_module(name)\n"
+        f"for name in {EXAMPLES!r}: importlib.import_module(name)\n"
         "loaded = {name.partition('.')[0] for name in sys.modules}\n"
         "print(sorted(loaded & {'boto3', 'botocore', 'oss2', 'awscrt'}))"
     )

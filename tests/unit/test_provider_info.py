@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 import pkgutil
 import warnings
 from importlib.resources import files
-from typing import Any
+from typing import Any, ClassVar
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
-from airflow.providers_manager import ProvidersManager
+from airflow.providers_manager import ProviderInfo, ProvidersManager
+from airflow.sdk import BaseHook
 from airflow.utils.deprecation_tools import DeprecatedImportWarning
 
 import airflow_provider_s3resume
 from airflow_provider_s3resume.get_provider_info import get_provider_info
 from airflow_provider_s3resume.hooks._connections import OWN_FIELDS
+from airflow_provider_s3resume.hooks._oss_connections import OSS_FIELDS
+from airflow_provider_s3resume.hooks.oss import OSSResumeHook
 from airflow_provider_s3resume.hooks.s3 import S3ResumeHook
 
 NAME = "airflow-provider-s3resume"
+ALIBABA = "apache-airflow-providers-alibaba"
 VALUES = {"sides", "planning", "params"}
 """Modules beside the hooks and operators that hold none."""
 
@@ -35,20 +40,77 @@ def test_it_is_what_airflows_schema_describes(schema: str) -> None:
     jsonschema.validate(info["connection-types"], known["properties"]["connection-types"])
 
 
-def test_airflow_finds_provider_hook_and_form() -> None:
-    """As the commands ``airflow providers list``, ``hooks``, ``widgets`` and ``behaviours`` do."""
-    manager: Any = ProvidersManager()  # type: ignore[no-untyped-call]
-    assert manager.providers[NAME].version == airflow_provider_s3resume.__version__
+def hook_of(manager: Any, conn_type: str) -> Any:
+    """Return what Airflow knows of a connection type."""
     with warnings.catch_warnings():
         # It is what the commands use; tasks shall use another class.
         warnings.simplefilter("ignore", DeprecatedImportWarning)
-        hook = manager.hooks["s3resume"]
+        return manager.hooks[conn_type]
+
+
+@pytest.mark.parametrize(
+    ("conn_type", "hook_class", "field"),
+    [
+        ("s3resume", "hooks.s3.S3ResumeHook", "list_order"),
+        ("s3resume_oss", "hooks.oss.OSSResumeHook", "symlinks"),
+    ],
+)
+def test_airflow_finds_provider_hook_and_form(conn_type: str, hook_class: str, field: str) -> None:
+    """As the commands ``airflow providers list``, ``hooks``, ``widgets`` and ``behaviours`` do."""
+    manager: Any = ProvidersManager()  # type: ignore[no-untyped-call]
+    assert manager.providers[NAME].version == airflow_provider_s3resume.__version__
+    hook = hook_of(manager, conn_type)
     assert hook is not None
-    assert hook.hook_class_name.endswith("hooks.s3.S3ResumeHook")
+    assert hook.hook_class_name.endswith(hook_class)
     assert hook.connection_testable
     assert hook.package_name == NAME
-    assert "extra__s3resume__list_order" in manager.connection_form_widgets
-    assert manager.field_behaviours["s3resume"]["relabeling"]["host"] == "Endpoint"
+    assert f"extra__{conn_type}__{field}" in manager.connection_form_widgets
+    assert manager.field_behaviours[conn_type]["relabeling"]["host"] == "Endpoint"
+
+
+class OtherOSSHook(BaseHook):
+    """Stands for the alibaba provider's hook."""
+
+    conn_name_attr: ClassVar[str] = "oss_conn_id"
+    conn_type: ClassVar[str] = "oss"
+    hook_name: ClassVar[str] = "OSS"
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_the_alibaba_providers_connection_type_stays_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    installed: bool,  # noqa: FBT001 - both cases
+) -> None:
+    """Airflow gives a type to the provider that is first by name, and warns of the other."""
+    hook_class = f"{__name__}.OtherOSSHook"
+    described = {
+        "package-name": ALIBABA,
+        "name": "Alibaba",
+        "description": "its connection type, as it registers it",
+        "connection-types": [
+            {"connection-type": "oss", "hook-class-name": hook_class, "hook-name": "OSS"}
+        ],
+    }
+    known = {NAME: ProviderInfo("1", get_provider_info())}
+    if installed:
+        known[ALIBABA] = ProviderInfo("3.5.2", described)
+    manager: Any = object.__new__(ProvidersManager)
+    monkeypatch.setattr(ProvidersManager, "_initialized", False)
+    manager.__init__()
+    manager._provider_dict = known
+    monkeypatch.setattr(manager, "initialize_providers_list", lambda: None)
+    caplog.set_level(logging.WARNING)
+    manager.initialize_providers_hooks()
+    hooks = manager._hooks_lazy_dict
+    assert {"s3resume", "s3resume_oss"} <= set(hooks)
+    assert ("oss" in hooks) is installed
+    if installed:
+        found = hooks["oss"]
+        assert found.package_name == ALIBABA
+        assert found.hook_class_name == hook_class
+    assert hooks["s3resume_oss"].package_name == NAME
+    assert "already" not in caplog.text
 
 
 def test_every_module_is_named_and_can_be_imported() -> None:
@@ -70,8 +132,19 @@ def test_every_module_is_named_and_can_be_imported() -> None:
 
 def test_the_fields_of_the_form_are_read() -> None:
     """What a person enters must not be lost: a field is botocore's or one of ours."""
-    [connection] = get_provider_info()["connection-types"]
-    assert set(connection["conn-fields"]) - {"region_name"} <= OWN_FIELDS
-    behaviour = S3ResumeHook.get_ui_field_behaviour()
-    assert behaviour["relabeling"] == connection["ui-field-behaviour"]["relabeling"]
-    assert set(behaviour) == {"hidden_fields", "relabeling", "placeholders"}
+    ours, oss = get_provider_info()["connection-types"]
+    assert set(ours["conn-fields"]) - {"region_name"} <= OWN_FIELDS
+    assert set(oss["conn-fields"]) <= OSS_FIELDS
+    hooks: list[tuple[type[BaseHook], dict[str, Any]]]
+    hooks = [(S3ResumeHook, ours), (OSSResumeHook, oss)]
+    for hook, connection in hooks:
+        behaviour: Any = hook.get_ui_field_behaviour()
+        assert behaviour["relabeling"] == connection["ui-field-behaviour"]["relabeling"]
+        assert set(behaviour) == {"hidden_fields", "relabeling", "placeholders"}
+
+
+def test_a_token_is_a_password_of_the_form() -> None:
+    """It is not shown, and Airflow masks it."""
+    oss = get_provider_info()["connection-types"][1]
+    secret = {n for n, f in oss["conn-fields"].items() if f["schema"].get("format") == "password"}
+    assert secret == {"security_token"}

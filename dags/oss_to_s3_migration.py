@@ -1,0 +1,86 @@
+"""Move a bucket of Alibaba Cloud OSS to S3, in as many runs as it takes."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+
+from airflow.sdk import DAG
+
+from airflow_provider_s3resume.operators.params import (
+    COPYING_FROM_PARAMS,
+    OSS_SIDES_FROM_PARAMS,
+    PLANNING_FROM_PARAMS,
+    copying_params,
+    planning_params,
+    sides_params,
+    symlinks_params,
+)
+from airflow_provider_s3resume.operators.sync import RETRIES, sync_task_group
+
+POOL = "s3resume_transfer"
+RETRY_DELAY = timedelta(seconds=float(os.environ.get("S3RESUME_RETRY_DELAY_S", "30")))
+"""Before the second attempt of a task; it doubles with each further one, up to ten minutes."""
+
+with DAG(
+    dag_id="oss_to_s3_migration",
+    description="List an OSS and an S3 bucket, copy what differs, verify it, report it.",
+    doc_md=f"""
+### What it does
+
+`list` checks both sides, `diff` makes the plan, `transfer` copies its batches, one mapped task for
+each, `verify` compares what landed with the source, `report` adds up the run and fails it if one
+object failed. Objects that lie at the target only are left alone.
+
+Whatever ends a task, the next attempt goes on at the part where it stopped. A run copies what
+arrived at the source since the one before, so that the last run before the switch is a short one.
+
+### Before the first run
+
+* Make a connection of type `s3resume_oss` (or `oss`) with keys that may read, and one of type `aws`
+  or `s3resume` for the target. Their ids, and both URIs, are parameters; their defaults come from
+  `S3RESUME_OSS_CONN_ID`, `S3RESUME_OSS_SOURCE_URI`, `S3RESUME_TARGET_CONN_ID`,
+  `S3RESUME_TARGET_URI` and `S3RESUME_STATE_URI` in the environment.
+* `S3RESUME_RETRY_DELAY_S` in the environment is the number of seconds before a task's second
+  attempt (30; then it doubles).
+* Make the pool of the transfer tasks: `airflow pools set {POOL} 4 "S3 transfers"`.
+* Restore what is archived: objects of the classes Archive, ColdArchive and DeepColdArchive cannot
+  be read before, and fail by name.
+
+### Symlinks
+
+*Symlinks* says what becomes of them, as S3 has none: `follow` copies what a link points at under
+the link's key, `report` copies nothing and names the link.
+
+### A manual run
+
+asks for all parameters. With *Dry run* it plans and reports, and copies nothing.
+""",
+    schedule=None,
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    params={
+        **sides_params(
+            source_conn_id=os.environ.get("S3RESUME_OSS_CONN_ID", "oss_source"),
+            source_uri=os.environ.get("S3RESUME_OSS_SOURCE_URI", "oss://demo-oss/"),
+            target_conn_id=os.environ.get("S3RESUME_TARGET_CONN_ID", "s3_target"),
+            target_uri=os.environ.get("S3RESUME_TARGET_URI", "s3://demo-target/"),
+            state_uri=os.environ.get("S3RESUME_STATE_URI"),
+        ),
+        **symlinks_params(),
+        **planning_params(),
+        **copying_params(),
+    },
+    tags=["s3resume"],
+) as dag:
+    sync_task_group(
+        **OSS_SIDES_FROM_PARAMS,
+        planning=PLANNING_FROM_PARAMS,
+        copying={**COPYING_FROM_PARAMS, "execution_timeout": timedelta(hours=6)},
+        asset_uri="{{ params.target_uri }}",
+        pool=POOL,
+        retrying={**RETRIES, "retry_delay": RETRY_DELAY},
+        refuse_unknown_params=True,
+        prefix_group_id=False,
+    )
