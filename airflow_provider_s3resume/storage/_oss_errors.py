@@ -1,0 +1,197 @@
+"""The one place where errors of oss2, requests and urllib3 become errors of this provider.
+
+Sources: "Error codes" of the OSS API reference, and the codes and statuses that Alibaba's own V2
+SDKs repeat a request for. A code decides before a status does.
+"""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+from urllib.parse import urlsplit
+from xml.etree.ElementTree import ParseError
+
+import oss2.exceptions
+import requests
+from urllib3.exceptions import HTTPError as Urllib3Error
+
+from airflow_provider_s3resume.exceptions import (
+    AccessDeniedError,
+    BucketNotFoundError,
+    CredentialsExpiredError,
+    DigestRejectedError,
+    ObjectArchivedError,
+    ObjectNotFoundError,
+    PreconditionFailedError,
+    RangeMismatchError,
+    StoreError,
+    ThrottledError,
+    TransientStoreError,
+    UnsupportedError,
+    UploadNotFoundError,
+)
+from airflow_provider_s3resume.storage._redaction import redact
+
+_CODES: Final[dict[type[StoreError], str]] = {
+    # RequestTimeTooSkewed is repeated by the V2 SDKs because they set their clock by the answer
+    # first. oss2 does not: the next request would have the same wrong time in its signature.
+    AccessDeniedError: (
+        "AccessDenied Forbidden InvalidAccessKeyId InvalidSecurityToken RequestTimeTooSkewed "
+        "SecurityTokenMalformed SignatureDoesNotMatch UserDisable"
+    ),
+    CredentialsExpiredError: "ExpiredToken SecurityTokenExpired InvalidSecurityToken.Expired",
+    ThrottledError: (
+        "ActiveRequestLimitExceeded BandwidthLimitExceeded DownloadTrafficRateLimitExceeded "
+        "QpsLimitExceeded RequestRateLimitExceeded ServerBusy ServiceUnavailable SlowDown "
+        "Throttling TooManyRequests TotalQpsLimitExceeded TrafficRateLimitExceeded "
+        "UploadTrafficRateLimitExceeded"
+    ),
+    TransientStoreError: "BadRequest IncompleteBody InternalError RequestTimeout",
+    DigestRejectedError: "BadDigest InvalidDigest",
+    PreconditionFailedError: "FileAlreadyExists PreconditionFailed",
+    ObjectArchivedError: "InvalidObjectState",
+    RangeMismatchError: "InvalidRange",
+    UnsupportedError: "NotImplemented",
+    BucketNotFoundError: "NoSuchBucket",
+    # A link to a link, or to nothing, is as if there were no object.
+    ObjectNotFoundError: "InvalidTargetType NoSuchKey NoSuchVersion SymlinkTargetNotExist",
+    UploadNotFoundError: "NoSuchUpload",
+}
+_KIND_OF_CODE: Final = {code: kind for kind, codes in _CODES.items() for code in codes.split()}
+
+_KIND_OF_STATUS: Final[dict[int, type[StoreError]]] = {
+    401: CredentialsExpiredError,
+    403: AccessDeniedError,
+    408: TransientStoreError,
+    412: PreconditionFailedError,
+    416: RangeMismatchError,
+    429: ThrottledError,
+    501: UnsupportedError,
+    503: ThrottledError,
+}
+_REDIRECTS: Final = range(300, 400)
+_SERVER_FAULTS: Final = range(500, 600)
+_BUCKET_CALLS: Final = frozenset({"ListObjectsV2", "ListMultipartUploads"})
+_UPLOAD_CALLS: Final = frozenset(
+    {"UploadPart", "ListParts", "CompleteMultipartUpload", "AbortMultipartUpload"}
+)
+
+
+@contextmanager
+def translated(operation: str, subject: str) -> Iterator[None]:
+    """Raise what the block's SDK calls raise as errors of this provider.
+
+    :param operation: the call, in the service's words.
+    :param subject: what it is about, as ``oss://bucket/key``.
+    :raises StoreError: chained to the SDK's error, unless that one's text holds a secret.
+    """
+    try:
+        yield
+    except oss2.exceptions.OssError as error:
+        found = _of_sdk(error, operation, subject)
+        raise found from _chainable(error)
+    # OSError and ValueError come from sockets that another thread shut down or closed.
+    except (
+        requests.RequestException,
+        Urllib3Error,
+        http.client.HTTPException,
+        ParseError,
+        OSError,
+        ValueError,
+    ) as error:
+        found = _of_fault(error, operation, subject)
+        raise found from _chainable(error)
+
+
+def _chainable(error: BaseException) -> BaseException | None:
+    if isinstance(error, oss2.exceptions.OssError):
+        if error.status > 0:
+            _disarm(error)
+            return None
+        error = getattr(error, "exception", error)
+    text = str(error)
+    return error if redact(text) == text else None
+
+
+def _disarm(error: Any) -> None:  # noqa: ANN401 - oss2 has no types
+    """Take out of an error what the service repeats in it: what was signed, ids, and tokens.
+
+    Python keeps it as the context of the error that is raised in its place.
+    """
+    error.args = ()
+    error.headers = error.details = {}
+    error.body = ""
+
+
+def _of_sdk(error: Any, operation: str, subject: str) -> StoreError:  # noqa: ANN401 - oss2 has no types
+    if error.status > 0:
+        return _of_answer(error, operation, subject)
+    beneath = getattr(error, "exception", None)
+    if beneath is not None:
+        return _of_fault(beneath, operation, subject)
+    detail = redact(str(error.body or type(error).__name__))
+    # Its client for the credentials of a machine's role says so of every fault it meets.
+    transient = "Failed to get credentials" in detail or error.status == _INCONSISTENT
+    return (TransientStoreError if transient else StoreError)(operation, subject, detail)
+
+
+_INCONSISTENT: Final = oss2.exceptions.OSS_INCONSISTENT_ERROR_STATUS
+
+
+def _of_answer(error: Any, operation: str, subject: str) -> StoreError:  # noqa: ANN401 - oss2 has no types
+    status = int(error.status)
+    if status in _REDIRECTS:
+        host = urlsplit(error.headers.get("location") or "").hostname or "nowhere"
+        detail = f"HTTP {status}: redirected to {host}, which is not followed; check the endpoint"
+        return StoreError(operation, subject, detail)
+    code = str(error.code or "")
+    place = f"HTTP {status}, EC {error.ec or '-'}, request {error.request_id or '-'}"
+    detail = redact(f"{code or 'no code'} ({place}): {error.message or 'no message'}")
+    if error.headers.get("x-oss-delete-marker"):
+        return ObjectNotFoundError(operation, subject, f"{detail} (a delete marker)")
+    return _kind(code, status, operation)(operation, subject, detail)
+
+
+def _kind(code: str, status: int, operation: str) -> type[StoreError]:
+    known = _KIND_OF_CODE.get(code) or _KIND_OF_STATUS.get(status)
+    if known is not None:
+        return known
+    if status == 404:  # noqa: PLR2004 - HTTP's own number
+        return _missing(operation)
+    if status == 405:  # noqa: PLR2004 - HTTP's own number
+        # A version that is a delete marker can be neither read nor asked about.
+        return UnsupportedError if operation in _BUCKET_CALLS else ObjectNotFoundError
+    return TransientStoreError if status in _SERVER_FAULTS else StoreError
+
+
+def _missing(operation: str) -> type[StoreError]:
+    if operation in _BUCKET_CALLS:
+        return BucketNotFoundError
+    return UploadNotFoundError if operation in _UPLOAD_CALLS else ObjectNotFoundError
+
+
+def _of_fault(error: BaseException, operation: str, subject: str) -> StoreError:
+    detail = redact(f"{type(error).__name__}: {error}")
+    return _kind_of_fault(error)(operation, subject, detail)
+
+
+def _kind_of_fault(error: BaseException) -> type[StoreError]:
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        # Another try meets the same certificate.
+        return StoreError
+    transient: tuple[type[BaseException], ...] = (
+        requests.ConnectionError,
+        requests.Timeout,
+        requests.exceptions.ChunkedEncodingError,
+        requests.exceptions.ContentDecodingError,
+        Urllib3Error,
+        http.client.HTTPException,
+        ParseError,
+    )
+    if isinstance(error, transient):
+        return TransientStoreError
+    # requests calls an address or header that it cannot send an OSError too.
+    sendable = not isinstance(error, requests.RequestException | ValueError)
+    return TransientStoreError if sendable and isinstance(error, OSError) else StoreError
