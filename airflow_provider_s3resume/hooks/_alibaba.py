@@ -76,7 +76,6 @@ def count_buckets(facts: OSSFacts) -> int:
         client.endpoint,
         session=client.session,
         connect_timeout=client.timeout,
-        proxies=client.proxies,
         region=client.region,
     )
     return len(service.list_buckets().buckets)

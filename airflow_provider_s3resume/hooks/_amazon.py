@@ -5,6 +5,7 @@ Imported only when a client is made: boto3 costs a DAG parse more than everythin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from airflow_provider_s3resume.hooks._connections import Facts
     from airflow_provider_s3resume.storage.s3 import S3Settings
 
+_S3_ENDPOINT_OF_OSS = re.compile(r"s3\.(oss-[a-z0-9\-]+?)(-internal)?\.aliyuncs\.com\Z")
 AMAZON = frozenset({"https://s3.amazonaws.com", "https://s3.amazonaws.com.cn"})
 CLIENT_ERRORS: tuple[type[Exception], ...] = (BotoCoreError, ClientError)
 
@@ -120,13 +122,17 @@ class RenewableStore(Layer):
 def service_of(endpoint_url: str) -> str:
     """Return scheme, host and port; one name for all of Amazon's own endpoints of a partition.
 
-    There, a bucket is the same through whatever region's or VPC's endpoint it is reached.
+    There, a bucket is the same through whatever region's or VPC's endpoint it is reached. A region
+    of OSS is called what an ``OSSStore`` calls it: these are the same buckets.
     """
     parts = urlsplit(endpoint_url)
     host = (parts.hostname or "").lower()
     for suffix in ("amazonaws.com", "amazonaws.com.cn"):
         if host.endswith("." + suffix):
             return f"https://s3.{suffix}"
+    region = _S3_ENDPOINT_OF_OSS.match(host)
+    if region:
+        return f"https://{region[1]}.aliyuncs.com"
     default = {"http": 80, "https": 443}.get(parts.scheme)
     port = "" if parts.port in {None, default} else f":{parts.port}"
     return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"

@@ -31,6 +31,7 @@ STORE_FIELDS = frozenset(
         "connections",
         "is_cname",
         "is_path_style",
+        "md5_etags",
         "proxies",
         "read_timeout_s",
         "request_payer",

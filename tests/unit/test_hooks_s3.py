@@ -167,6 +167,22 @@ def test_the_accepted_types_are_named(connect: Connect) -> None:
         assert part in text
 
 
+def test_a_connection_to_oss_is_refused_with_the_uri_that_it_is_not_for(connect: Connect) -> None:
+    """The message names both: the type, and the scheme of URI that wants another."""
+    with pytest.raises(InvalidInputError, match=r"of type 'oss'.* for an s3:// URI"):
+        connect("oss").get_store("bucket")
+
+
+@pytest.mark.parametrize("fields", [{"s3resume": SECRET}, {"s3resume": [SECRET]}])
+def test_c42_a_field_of_ours_that_is_no_object_is_not_repeated(
+    connect: Connect, fields: dict[str, Any]
+) -> None:
+    """Somebody may have put a whole connection there as text."""
+    with pytest.raises(InvalidInputError, match="extra 's3resume' of") as raised:
+        connect(extra=fields).get_store("bucket")
+    assert SECRET not in str(raised.value)
+
+
 def test_a_missing_connection_is_refused_and_not_taken_for_the_machines_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -240,6 +256,11 @@ def test_c42_no_secret_is_in_logs_or_texts_of_a_hook(
         ("https://minio.example:443", "https://minio.example"),
         ("http://127.0.0.1:9000", "http://127.0.0.1:9000"),
         ("http://[::1]:9000", "http://[::1]:9000"),
+        ("https://s3.oss-cn-hangzhou.aliyuncs.com", "https://oss-cn-hangzhou.aliyuncs.com"),
+        (
+            "https://s3.oss-cn-hangzhou-internal.aliyuncs.com",
+            "https://oss-cn-hangzhou.aliyuncs.com",
+        ),
         ("https://notamazonaws.com", "https://notamazonaws.com"),
     ],
 )

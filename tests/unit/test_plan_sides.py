@@ -10,8 +10,10 @@ from airflow_provider_s3resume.plan.sides import (
     Services,
     check_overlap,
     check_pair,
+    check_symlinks,
     check_unknown,
     parse_object,
+    parse_pair,
     parse_places,
 )
 
@@ -45,6 +47,9 @@ def test_the_state_location_is_in_the_target_bucket_by_default() -> None:
         ("s3://aaa/", "s3://bbb/", "s3://ccc/", "state_uri"),
         ("s3://aaa/", "s3://bbb/", "s3://ccc//", "state_uri"),
         ("s3://aaa/", "s3://bbb/", "cc", "state_uri"),
+        ("oss://aaa/", "oss://bbb/", None, "target_uri"),
+        ("s3://aaa/", "oss://bbb/", "s3://ccc/state/", "target_uri"),
+        ("oss://aaa/", "s3://bbb/", "oss://ccc/state/", "state_uri"),
     ],
 )
 def test_places_that_cannot_be_meant_are_refused_by_name(
@@ -111,6 +116,46 @@ def test_an_object_needs_a_key() -> None:
     assert parse_object("s3://aaa/k", "source_uri").prefix == "k"
     with pytest.raises(InvalidInputError, match="source_uri"):
         parse_object("s3://aaa/", "source_uri")
+
+
+def test_a_bucket_of_oss_is_written_through_its_s3_endpoint_only() -> None:
+    """It may be a source; refused as a target, the message says what to write instead."""
+    assert parse_places("oss://aaa/x/", "s3://bbb/y/").source.scheme == "oss"
+    with pytest.raises(InvalidInputError, match=r"S3-compatible endpoint and 's3://bbb/y/'"):
+        parse_places("oss://aaa/x/", "oss://bbb/y/")
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "state", "parameter"),
+    [
+        ("oss://aaa/", "s3://bbb/k", None, "source_uri"),
+        ("oss://aaa/k", "s3://bbb/", None, "target_uri"),
+        ("oss://aaa/k", "oss://bbb/k", None, "target_uri"),
+        ("oss://aaa/k", "s3://bbb/k", "oss://ccc/state/", "state_uri"),
+    ],
+)
+def test_a_pair_of_objects_is_read_like_places(
+    source: str, target: str, state: str | None, parameter: str
+) -> None:
+    """Its state location is the target bucket's, unless it has one of its own."""
+    places = parse_pair("oss://aaa/k", "s3://bbb/l")
+    assert (places.source.prefix, places.target.prefix) == ("k", "l")
+    assert places.state == Location(bucket="bbb", prefix=".s3resume/")
+    with pytest.raises(InvalidInputError) as raised:
+        parse_pair(source, target, state)
+    assert raised.value.parameter == parameter
+
+
+def test_a_word_about_symlinks_is_for_sources_that_have_them() -> None:
+    """And is one of two."""
+    oss, s3 = Location(bucket="aaa", scheme="oss"), Location(bucket="aaa")
+    for word in (None, "follow", "report"):
+        check_symlinks(oss, word)
+    check_symlinks(s3, None)
+    with pytest.raises(InvalidInputError, match=r"symlinks: found 'copy', accepted is 'follow' or"):
+        check_symlinks(oss, "copy")
+    with pytest.raises(InvalidInputError, match=r"symlinks: .* objects of s3://aaa/ are never lin"):
+        check_symlinks(s3, "report")
 
 
 def test_an_object_is_not_copied_onto_itself() -> None:
