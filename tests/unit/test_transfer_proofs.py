@@ -139,11 +139,11 @@ def test_c18_a_byte_flipped_on_the_way_is_caught_by_the_md5(data: bytes) -> None
 
 @pytest.mark.parametrize("crc", [True, False])
 def test_a_byte_flipped_once_in_a_small_object_is_read_again(*, crc: bool) -> None:
-    """A small object is held: the same attempt reads it again and gets it right."""
+    """A small object is held: the same attempt reads it twice again and gets it right."""
     target = replace(AMAZON_S3, part_checksums=(ChecksumAlgorithm.CRC64NVME,))
     for at in range(len(SMALL)):
         world = world_of(SMALL, crc=crc, target=target)
-        world.source.in_transit = flip(at, times=1)
+        world.source.in_transit = flip(at, times=1 + at % 2)
         outcome = world.run_one()
         assert outcome.proof is (Proof.CRC64 if crc else Proof.ETAG)
         assert world.target.data(KEY) == SMALL
@@ -250,6 +250,12 @@ def test_c10_an_object_that_grows_while_it_is_copied_starts_over() -> None:
 def half_done() -> World:
     """Return a world where three of five parts are at the target and recorded."""
     world = world_of(LARGE)
+    run_without_the_last_parts(world)
+    return world
+
+
+def run_without_the_last_parts(world: World) -> None:
+    """Make an attempt whose parts 4 and 5 fail."""
 
     def fail(moment: Moment) -> None:
         if moment.is_("UploadPart") and moment.arguments["part_number"] >= 4:
@@ -259,7 +265,6 @@ def half_done() -> World:
     assert world.run_one().status is Status.FAILED
     world.on_moment = lambda _: None
     world.forget_traffic()
-    return world
 
 
 def test_c17_kept_parts_keep_their_crc64() -> None:
@@ -289,6 +294,44 @@ def test_c11_parts_recorded_without_the_crc64_are_read_again_and_not_sent_again(
     outcome = world.run_one()
     assert (outcome.proof, outcome.kept_parts, outcome.reread_parts) == (Proof.CRC64, 3, 3)
     assert world.traffic.part_numbers() == [4, 5]
+
+
+def test_c11_parts_recorded_with_another_kind_of_digest_are_read_again_once() -> None:
+    """Values of two algorithms are never combined; what was read again is recorded anew."""
+    world = half_done()
+    recorded = world.checkpoint()
+    world.change_checkpoint(
+        lambda found: replace(
+            found,
+            source_algorithm="CRC32",
+            parts=tuple(replace(part, source_checksum="AAAAAA==") for part in found.parts),
+        )
+    )
+    run_without_the_last_parts(world)
+    assert world.checkpoint().source_algorithm == "CRC64XZ"
+    assert world.checkpoint().parts == recorded.parts
+    outcome = world.run_one()
+    assert (outcome.proof, outcome.kept_parts, outcome.reread_parts) == (Proof.CRC64, 3, 0)
+
+
+def test_c11_a_kill_among_parts_that_are_read_again_mixes_no_digests() -> None:
+    """What is recorded after the first of them says nothing yet of the others."""
+    for at in range(60):
+        world = half_done()
+        world.change_checkpoint(
+            lambda found: replace(
+                found,
+                source_algorithm="CRC32",
+                parts=tuple(replace(part, source_checksum="AAAAAA==") for part in found.parts),
+            )
+        )
+        world.forget_traffic()
+        if not world.run_killed(CONFIG, at):
+            break
+        outcome = world.run_one()
+        assert outcome.status in LANDED, at
+        assert outcome.proof in {Proof.CRC64, Proof.PARTS}, at
+    assert at > 10
 
 
 def test_c18_a_part_recorded_with_another_crc64_is_refused() -> None:
@@ -335,3 +378,23 @@ def test_a_target_that_checks_only_md5_still_gets_the_sources_checksum_compared(
         assert world.source.objects[KEY].checksums[0].algorithm is ChecksumAlgorithm.CRC64NVME
         outcome = world.run_one()
         assert outcome.proof is (Proof.ETAG if data is SMALL else Proof.CHECKSUM)
+
+
+def test_an_md5_alone_is_no_reason_to_read_twice_where_nobody_asked_for_it() -> None:
+    """Reading everything again costs as much as the copy: the source's connection asks for it."""
+    world = World(source_traits=MemoryTraits(adds_checksum=False))
+    world.seed(LARGE)
+    world.plan()
+    assert world.run_one().proof is Proof.PARTS
+    assert world.traffic.count("GetObject", side="source") == 5
+
+
+def test_c19a_an_opaque_etag_over_a_known_layout_is_no_corruption() -> None:
+    """A service may tell its parts and make its ETags in a way of its own."""
+    world = World(source_traits=MemoryTraits(adds_checksum=False))
+    world.seed(LARGE, parts=(15, 15, 15))
+    stored = world.source.objects[KEY]
+    world.source.objects[KEY] = replace(stored, md5_etag=False, etag="0" * 32 + "-3")
+    world.plan()
+    outcome = world.run_one()
+    assert (outcome.proof, outcome.sent_parts) == (Proof.PARTS, 3)
