@@ -123,6 +123,7 @@ def _disarm(error: Any) -> None:  # noqa: ANN401 - oss2 has no types
     error.args = ()
     error.headers = error.details = {}
     error.body = ""
+    error.message = redact(str(error.message))
 
 
 def _of_sdk(error: Any, operation: str, subject: str) -> StoreError:  # noqa: ANN401 - oss2 has no types
