@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_s3resume.exceptions import S3ResumeError
+from airflow_provider_s3resume.exceptions import AccessDeniedError, S3ResumeError
 from airflow_provider_s3resume.hooks._airflow import BaseHook
 from airflow_provider_s3resume.hooks._form import form_behaviour, form_widgets
 from airflow_provider_s3resume.hooks._oss_connections import OSSFacts, read_oss_connection
@@ -89,21 +89,20 @@ class OSSResumeHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Ask the service for the connection's bucket, or for its buckets; never raises."""
         from airflow_provider_s3resume.hooks._alibaba import (  # noqa: PLC0415 - the SDK
-            CLIENT_ERRORS,
             count_buckets,
         )
 
         try:
-            if self.facts.bucket:
-                self.get_store(self.facts.bucket).check_access()
-                return True, f"The bucket {self.facts.bucket!r} answers."
-            count = count_buckets(self.facts)
+            bucket = self.facts.bucket
+            if bucket:
+                self.get_store(bucket).check_access()
+                return True, f"The bucket {bucket!r} answers."
+            return True, f"The service answers and shows {count_buckets(self.facts)} buckets."
+        except AccessDeniedError as error:
+            advice = "" if bucket else "; name a bucket if the keys may not list buckets"
+            return False, f"{error}{advice}"
         except S3ResumeError as error:
             return False, str(error)
-        except CLIENT_ERRORS as error:
-            advice = "name a bucket in the connection if its keys may not list buckets"
-            return False, f"ListBuckets: {type(error).__name__}; {advice}"
-        return True, f"The service answers and shows {count} buckets."
 
     def _facts_for(self, symlinks: str | None) -> OSSFacts:
         if symlinks is None:
