@@ -29,7 +29,7 @@ from tests.support.stage import (
     SOURCE_CONN,
     TARGET_BUCKET,
     TARGET_CONN,
-    NightlyRun,
+    FinishedRun,
     Ports,
     Stage,
 )
@@ -121,7 +121,7 @@ def print_places(stage: Stage) -> None:
     say(f"Target:   {stage.target.endpoint_url}, bucket {TARGET_BUCKET}, connection {TARGET_CONN}")
 
 
-def print_report(run: NightlyRun) -> None:
+def print_report(run: FinishedRun) -> None:
     """Print the run report in short."""
     report = run.report
     say(f"Run {run.run_id}: {run.state}")

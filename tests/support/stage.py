@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
 
 from tests.support.airflow_api import ApiError
@@ -45,62 +45,84 @@ class Ports:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class NightlyRun:
-    """One run of the nightly sync that has ended, with its stored report."""
+class FinishedRun:
+    """One run of a sync that has ended, with its stored report."""
 
     run_id: str
     state: str
     report: dict[str, Any]
 
 
-class Stage:
-    """Servers and Airflow with their files in ``folder``, which outlive them.
+class Server(Protocol):
+    """Anything that is started and stopped."""
 
-    :param fill: put the demo's data into the source.
-    :param keys: secrets of the servers' identities.
+    def start(self) -> object:
+        """Return once it answers."""
+
+    def stop(self) -> None:
+        """End it; its files stay."""
+
+
+class TargetStage:
+    """A target server and an Airflow, with their files in ``folder``, which outlive them.
+
+    :param secret: of the target's identity.
+    :param fill: put the data of the demo into the source.
     """
 
     def __init__(
         self,
         folder: Path,
         *,
-        ports: Ports | None = None,
+        target_port: int | None = None,
+        airflow_port: int | None = None,
+        secret: str = "target-secret",
         all_admins: bool = True,
         fill: bool = True,
         env: Mapping[str, str] | None = None,
-        keys: Mapping[str, str] | None = None,
     ) -> None:
-        ports = ports or Ports()
-        secrets = keys or {"source": "source-secret", "target": "target-secret"}
         self.folder = folder
-        self.source = SeaweedServer(
-            folder / "source", "source-user", secrets["source"], ports.source
-        )
-        self.target = SeaweedServer(
-            folder / "target", "target-user", secrets["target"], ports.target
-        )
-        self._airflow_port = ports.airflow
+        self.target = SeaweedServer(folder / "target", "target-user", secret, target_port)
+        self._airflow_port = airflow_port
         self._all_admins = all_admins
         self._fill = fill
         self._env = dict(env or {})
         self._stack = ExitStack()
         self.airflow: AirflowHome
-        self.last: NightlyRun | None = None
+        self.last: FinishedRun | None = None
         self.ended: list[str] = []
 
+    def servers(self) -> list[Server]:
+        """Return what has to run before Airflow does; a subclass adds its source."""
+        return [self.target]
+
+    def env_for_airflow(self) -> dict[str, str]:
+        """Return connections and parameters; a subclass adds those of its source."""
+        raise NotImplementedError
+
+    def fill_source(self) -> None:
+        """Put the data of the demo into the source."""
+        raise NotImplementedError
+
     def start(self) -> Self:
-        """Start both servers, fill the source while Airflow starts, and make the pool."""
+        """Start all servers, fill the source while Airflow starts, and make the pool."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if self._airflow_port is not None:
             require_free(self._airflow_port)  # Before the servers start for nothing.
         with ExitStack() as stack, ThreadPoolExecutor(4) as pool:
-            servers = (self.source, self.target)
+            servers = self.servers()
             for server in servers:
                 stack.callback(server.stop)
             for started in [pool.submit(server.start) for server in servers]:
                 started.result()
             filled = pool.submit(self._prepare_buckets)
-            self.airflow = self._airflow(*self.endpoints_for_airflow())
+            self.airflow = AirflowHome(
+                self.folder / "airflow",
+                DAGS,
+                {**self.env_for_airflow(), **self._env},
+                port=self._airflow_port,
+                all_admins=self._all_admins,
+            )
             stack.enter_context(self.airflow)
             filled.result()
             self._make_pool()
@@ -108,39 +130,10 @@ class Stage:
             self._stack = stack.pop_all()
         return self
 
-    def endpoints_for_airflow(self) -> tuple[S3Endpoint, S3Endpoint]:
-        """Return where Airflow finds source and target; a subclass may put proxies in between."""
-        return self.source.endpoint, self.target.endpoint
-
-    def _airflow(self, source: S3Endpoint, target: S3Endpoint) -> AirflowHome:
-        env = {
-            f"AIRFLOW_CONN_{SOURCE_CONN.upper()}": source.airflow_connection(s3resume=SEAWEED),
-            f"AIRFLOW_CONN_{TARGET_CONN.upper()}": target.airflow_connection(s3resume=SEAWEED),
-            # Unpausing a scheduled DAG starts the run of the last interval, beside the one wanted.
-            "S3RESUME_SCHEDULE": "none",
-            "S3RESUME_SOURCE_CONN_ID": SOURCE_CONN,
-            "S3RESUME_TARGET_CONN_ID": TARGET_CONN,
-            "S3RESUME_SOURCE_URI": f"s3://{SOURCE_BUCKET}/",
-            "S3RESUME_TARGET_URI": f"s3://{TARGET_BUCKET}/",
-            "S3RESUME_STATE_URI": f"s3://{STATE_BUCKET}/.s3resume/",
-            **self._env,
-        }
-        return AirflowHome(
-            self.folder / "airflow",
-            DAGS,
-            env,
-            port=self._airflow_port,
-            all_admins=self._all_admins,
-        )
-
     def _prepare_buckets(self) -> None:
         for name in (TARGET_BUCKET, STATE_BUCKET):
             ensure_bucket(self.target.client(), name)
-        ensure_bucket(self.source.client(), SOURCE_BUCKET)
-        filled = self.folder / "filled"
-        if self._fill and not filled.exists():
-            seed(self.source.client(), SOURCE_BUCKET)
-            filled.touch()
+        self.fill_source()
 
     def _make_pool(self) -> None:
         body = {"name": POOL, "slots": POOL_SLOTS, "description": "transfers to one target"}
@@ -169,14 +162,14 @@ class Stage:
         """Stop everything; the files stay."""
         self._stack.close()
 
-    def nightly(
-        self, conf: Mapping[str, object] | None = None, *, deadline_s: float = 240
-    ) -> NightlyRun:
-        """Run the nightly sync through the scheduler and return how it ended."""
-        self.airflow.wait_for_dag(NIGHTLY)
-        run_id = self.airflow.api.trigger(NIGHTLY, conf)
-        state = self.airflow.api.wait_run(NIGHTLY, run_id, deadline_s)
-        self.last = NightlyRun(run_id=run_id, state=state, report=self.report(run_id))
+    def run(
+        self, dag_id: str, conf: Mapping[str, object] | None = None, *, deadline_s: float = 240
+    ) -> FinishedRun:
+        """Run a DAG through the scheduler and return how it ended."""
+        self.airflow.wait_for_dag(dag_id)
+        run_id = self.airflow.api.trigger(dag_id, conf)
+        state = self.airflow.api.wait_run(dag_id, run_id, deadline_s)
+        self.last = FinishedRun(run_id=run_id, state=state, report=self.report(run_id, dag_id))
         return self.last
 
     def report(self, run_id: str, dag_id: str = NIGHTLY) -> dict[str, Any]:
@@ -209,6 +202,83 @@ class Stage:
             texts.append(f"--- {name}[{index}] {found['state']}\n{log[-3000:]}")
         return "\n".join(texts)
 
+    def __enter__(self) -> Self:
+        """Start everything."""
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop everything."""
+        self.stop()
+
+
+class Stage(TargetStage):
+    """A second server as the source, for the nightly sync.
+
+    :param keys: secrets of the servers' identities.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        ports: Ports | None = None,
+        all_admins: bool = True,
+        fill: bool = True,
+        env: Mapping[str, str] | None = None,
+        keys: Mapping[str, str] | None = None,
+    ) -> None:
+        ports = ports or Ports()
+        secrets = keys or {"source": "source-secret", "target": "target-secret"}
+        super().__init__(
+            folder,
+            target_port=ports.target,
+            airflow_port=ports.airflow,
+            secret=secrets["target"],
+            all_admins=all_admins,
+            fill=fill,
+            env=env,
+        )
+        self.source = SeaweedServer(
+            folder / "source", "source-user", secrets["source"], ports.source
+        )
+
+    def servers(self) -> list[Server]:
+        """Return both servers."""
+        return [self.source, self.target]
+
+    def endpoints_for_airflow(self) -> tuple[S3Endpoint, S3Endpoint]:
+        """Return where Airflow finds source and target; a subclass may put proxies in between."""
+        return self.source.endpoint, self.target.endpoint
+
+    def env_for_airflow(self) -> dict[str, str]:
+        """Return connections and parameters of the nightly sync."""
+        source, target = self.endpoints_for_airflow()
+        return {
+            **target_env(target),
+            f"AIRFLOW_CONN_{SOURCE_CONN.upper()}": source.airflow_connection(s3resume=SEAWEED),
+            "S3RESUME_SOURCE_CONN_ID": SOURCE_CONN,
+            "S3RESUME_SOURCE_URI": f"s3://{SOURCE_BUCKET}/",
+        }
+
+    def fill_source(self) -> None:
+        """Put the data of the demo into the source, once."""
+        ensure_bucket(self.source.client(), SOURCE_BUCKET)
+        filled = self.folder / "filled"
+        if self._fill and not filled.exists():
+            seed(self.source.client(), SOURCE_BUCKET)
+            filled.touch()
+
+    def nightly(
+        self, conf: Mapping[str, object] | None = None, *, deadline_s: float = 240
+    ) -> FinishedRun:
+        """Run the nightly sync through the scheduler and return how it ended."""
+        return self.run(NIGHTLY, conf, deadline_s=deadline_s)
+
     def rclone_check(self) -> subprocess.CompletedProcess[str]:
         """Compare both buckets byte for byte with a program that is not ours."""
         config = self.folder / "rclone.conf"
@@ -227,18 +297,17 @@ class Stage:
             env={**os.environ, "RCLONE_CONFIG": str(config)},
         )
 
-    def __enter__(self) -> Self:
-        """Start everything."""
-        return self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Stop everything."""
-        self.stop()
+def target_env(target: S3Endpoint) -> dict[str, str]:
+    """Return what every DAG of a stage is told: the target, the state location, no schedule."""
+    return {
+        f"AIRFLOW_CONN_{TARGET_CONN.upper()}": target.airflow_connection(s3resume=SEAWEED),
+        # Unpausing a scheduled DAG starts the run of the last interval, beside the one wanted.
+        "S3RESUME_SCHEDULE": "none",
+        "S3RESUME_TARGET_CONN_ID": TARGET_CONN,
+        "S3RESUME_TARGET_URI": f"s3://{TARGET_BUCKET}/",
+        "S3RESUME_STATE_URI": f"s3://{STATE_BUCKET}/.s3resume/",
+    }
 
 
 def _remote(name: str, endpoint: S3Endpoint) -> str:
