@@ -15,7 +15,7 @@ from urllib.error import HTTPError
 import pytest
 
 from tests.support.airflow_api import AirflowApi
-from tests.support.demo import PORTS, last_line
+from tests.support.demo import SHOW
 from tests.support.demo_data import BIG_KEY
 from tests.support.endpoints import S3Endpoint
 from tests.support.ports import LOOPBACK, free_block, free_port
@@ -66,7 +66,7 @@ def wait_for_nothing_left(state: Path) -> None:
     wait_until(lambda: not processes_of(state), deadline_s=15, what="no process is left")
 
 
-@pytest.mark.parametrize("variable", sorted(PORTS))
+@pytest.mark.parametrize("variable", sorted(SHOW.ports))
 def test_a_port_in_use_is_named(tmp_path: Path, variable: str) -> None:
     """The demo says which port it is and how to choose another one, and leaves nothing running."""
     env = environment(tmp_path)
@@ -92,9 +92,7 @@ def test_the_demo_asks_for_a_login_runs_once_and_ends_on_ctrl_c(tmp_path: Path) 
     env = environment(tmp_path)
     log = tmp_path / "demo.log"
     with Child("demo", [*COMMAND, "run"], log_file=log, env=env, cwd=ROOT) as running:
-        running.wait_ready(
-            lambda: "Running the nightly" in log.read_text(), deadline_s=UP_DEADLINE_S
-        )
+        running.wait_ready(lambda: "Running the DAG" in log.read_text(), deadline_s=UP_DEADLINE_S)
         url = f"http://{LOOPBACK}:{env['DEMO_PORT']}"
         with pytest.raises(HTTPError) as refused:
             urllib.request.urlopen(f"{url}/api/v2/dags")  # noqa: S310 - ours
@@ -121,7 +119,7 @@ def test_the_last_line_sums_up_the_report() -> None:
     """Six figures in a fixed order, all of them the report's own."""
     names = ("bytes", "copied", "failed", "kept_parts", "planned", "verified")
     report = dict(zip(names, range(6), strict=True))
-    assert last_line(report) == (
+    assert SHOW.last_line(report) == (
         "demo: planned=4 copied=1 kept_parts=3 failed=2 verified=5 bytes=0"
     )
 
@@ -133,7 +131,7 @@ def test_a_demo_that_was_killed_is_gone_on_with(tmp_path: Path) -> None:
     with killed:
         keys_file = tmp_path / "server-keys.json"
         wait_until(
-            lambda: "Running the nightly sync" in killed.log_tail(),
+            lambda: "Running the DAG" in killed.log_tail(),
             deadline_s=UP_DEADLINE_S,
             what="the sync was started",
         )
