@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from airflow_provider_s3resume.plan.parts import MIB, Limits
+from airflow_provider_s3resume.plan.digests import ChecksumAlgorithm
+from airflow_provider_s3resume.plan.parts import KIB, MIB, Limits
 from airflow_provider_s3resume.storage.base import Capabilities, ObjectStore
 from airflow_provider_s3resume.storage.build import build_store
 from airflow_provider_s3resume.storage.layers import Meter, Rates, RetryPolicy
@@ -21,6 +23,8 @@ from airflow_provider_s3resume.storage.s3 import (
     store_settings_from_extra,
 )
 from tests.support.endpoints import S3Endpoint
+from tests.support.oss_server import OSSServer
+from tests.support.oss_writing_store import writing_oss_store
 
 SEAWEED_EXTRA: Mapping[str, object] = {
     "list_order": "unordered",
@@ -42,6 +46,8 @@ class Case:
     :param unknown: a store of the same service on a bucket that does not exist.
     :param denied: one with wrong credentials, ``None`` for a service that does not look at them.
     :param keeps_upload_tags: tags given to CreateMultipartUpload arrive.
+    :param refuses: tells the keys, short enough as they are, that the service does not take.
+    :param own_checksums: what HEAD gives besides the checksums that were sent.
     """
 
     store: ObjectStore
@@ -49,6 +55,8 @@ class Case:
     unknown: ObjectStore
     denied: ObjectStore | None
     keeps_upload_tags: bool = True
+    refuses: Callable[[str], bool] = lambda _: False
+    own_checksums: tuple[ChecksumAlgorithm, ...] = ()
 
 
 def memory_case(
@@ -95,6 +103,29 @@ def _built(endpoint: S3Endpoint, bucket: str, extra: Mapping[str, object]) -> Ob
     # What is refused on purpose shall not be waited for.
     policy = RetryPolicy(attempts=2, base_s=0.01)
     return build_store(s3_store(endpoint, bucket, extra), retry=policy)
+
+
+def _refused_by_oss(key: str) -> bool:
+    # "Naming rules of objects"; the other two, oss2 cannot name.
+    return key.startswith(("/", "\\")) or key in {".", ".."}
+
+
+def oss_case(
+    server: OSSServer, bucket: str, wrap: Callable[[ObjectStore], ObjectStore] | None = None
+) -> Case:
+    """Return OSS with a new bucket, and a store that can write to it."""
+    server.state.create_bucket(bucket)
+    endpoint = server.endpoint
+    wrong = dataclasses.replace(endpoint, access_key_secret="not-the-secret")
+    around = wrap or (lambda inner: inner)
+    return Case(
+        store=around(writing_oss_store(endpoint, bucket)),
+        part_size=100 * KIB,
+        unknown=around(writing_oss_store(endpoint, f"{bucket}-unknown")),
+        denied=around(writing_oss_store(wrong, bucket)),
+        refuses=_refused_by_oss,
+        own_checksums=(ChecksumAlgorithm.CRC64XZ,),
+    )
 
 
 def server_case(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -15,8 +15,10 @@ from tests.conformance.cases import (
     Case,
     layered,
     memory_case,
+    oss_case,
     server_case,
 )
+from tests.support.oss_server import OSSServer
 
 
 def _memory(_request: pytest.FixtureRequest, bucket: str) -> Case:
@@ -32,6 +34,14 @@ def _memory_unordered(_request: pytest.FixtureRequest, bucket: str) -> Case:
     return memory_case(bucket, unordered, wrap=layered)
 
 
+def _oss(request: pytest.FixtureRequest, bucket: str) -> Case:
+    return oss_case(request.getfixturevalue("oss_server"), bucket)
+
+
+def _oss_layered(request: pytest.FixtureRequest, bucket: str) -> Case:
+    return oss_case(request.getfixturevalue("oss_server"), bucket, wrap=layered)
+
+
 def _seaweed(request: pytest.FixtureRequest, bucket: str) -> Case:
     endpoint = request.getfixturevalue("seaweed_pair").source.endpoint
     wrong = dataclasses.replace(endpoint, secret_key="not-the-secret")
@@ -44,11 +54,20 @@ def _ministack(request: pytest.FixtureRequest, bucket: str) -> Case:
     return server_case(endpoint, None, bucket, MINISTACK_EXTRA, keeps_upload_tags=False)
 
 
+@pytest.fixture(scope="session")
+def oss_server() -> Iterator[OSSServer]:
+    """Give a running server of OSS for the whole session: use buckets of your own."""
+    with OSSServer() as server:
+        yield server
+
+
 @pytest.fixture(
     params=[
         pytest.param(_memory, id="memory"),
         pytest.param(_memory_layered, id="memory-layered"),
         pytest.param(_memory_unordered, id="memory-unordered"),
+        pytest.param(_oss, id="oss"),
+        pytest.param(_oss_layered, id="oss-layered"),
         pytest.param(_seaweed, id="seaweed", marks=pytest.mark.integration),
         pytest.param(_ministack, id="ministack", marks=pytest.mark.integration),
     ]

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
+
+from airflow_provider_s3resume.exceptions import StoreError
 from airflow_provider_s3resume.plan.objects import KeyRange, key_bytes
 from airflow_provider_s3resume.storage.base import ObjectStore
 from tests.conformance.actions import put, read
+from tests.conformance.cases import Case
 from tests.conformance.keys import ODD_KEYS, PREFIXES_OF_OTHERS, is_kept_by_file_trees
 
 
@@ -14,15 +18,22 @@ def _keys(store: ObjectStore, prefix: str = "", key_range: KeyRange | None = Non
     return [listed.key for listed in store.list_objects(prefix, key_range or KeyRange())]
 
 
-def test_c04_odd_keys_arrive_unchanged(store: ObjectStore) -> None:
-    """Each of 44 odd keys is written, listed, read and deleted under exactly its own name."""
-    folds = store.capabilities.folds_keys
+def test_c04_odd_keys_arrive_unchanged(case: Case) -> None:
+    """Each of 44 odd keys is written, listed, read and deleted under its own name, or refused."""
+    store, folds = case.store, case.store.capabilities.folds_keys
     keys = [key for key in ODD_KEYS if not folds or is_kept_by_file_trees(key)]
     assert len(ODD_KEYS) == 44
-    for key in keys:
+    refused = [
+        key for key in keys if case.refuses(key) or len(key_bytes(key)) > store.limits.max_key_bytes
+    ]
+    for key in refused:
+        with pytest.raises(StoreError):
+            put(store, key, b"x")
+    taken = [key for key in keys if key not in refused]
+    for key in taken:
         put(store, key, key_bytes(key))
-    assert _keys(store) == sorted(keys, key=key_bytes)
-    for key in keys:
+    assert _keys(store) == sorted(taken, key=key_bytes)
+    for key in taken:
         assert read(store, key) == key_bytes(key)
         assert _keys(store, key)[0] == key
         store.delete_object(key)

@@ -28,7 +28,13 @@ from airflow_provider_s3resume.storage.base import (
     UploadInfo,
     Written,
 )
-from airflow_provider_s3resume.storage.oss import OSSSettings, OSSStore
+from airflow_provider_s3resume.storage.oss import (
+    OSSSettings,
+    OSSStore,
+    make_bucket,
+    service_of,
+)
+from tests.support.oss_server import OSSEndpoint
 
 _HEADERS: Final = {
     "content_type": "Content-Type",
@@ -217,12 +223,9 @@ def oss_bucket(
     endpoint: OSSEndpoint,
     bucket: str,
     settings: OSSSettings | None = None,
-    *,
-    token: str | None = None,
 ) -> oss2.Bucket:
     """Return a bucket of oss2 as a hook would make it."""
-    key, secret = endpoint.access_key_id, endpoint.access_key_secret
-    provider = oss2.credentials.StaticCredentialsProvider(key, secret, token)
-    auth = oss2.ProviderAuthV4(provider)
+    keys = (endpoint.access_key_id, endpoint.access_key_secret, endpoint.security_token)
+    auth = oss2.ProviderAuthV4(oss2.credentials.StaticCredentialsProvider(*keys))
     chosen = settings or OSSSettings()
     return make_bucket(auth, endpoint.endpoint_url, bucket, endpoint.region, chosen)

@@ -158,17 +158,18 @@ def test_a_bucket_is_made_as_told() -> None:
     assert isinstance(bucket.session, PlainSession)
     session = bucket.session.session
     assert not session.trust_env
-    assert session.get_adapter(ENDPOINT)._pool_maxsize == 3
+    adapter: Any = session.get_adapter(ENDPOINT)
+    assert adapter._pool_maxsize == 3
 
 
 def test_what_makes_no_bucket_is_refused(tmp_path: Path) -> None:
     """No region for version 4, a bucket name that OSS does not have, a file that is not there."""
     nowhere = OSSSettings(verify=str(tmp_path / "nowhere.pem"))
-    for match, call in (
-        ("region", lambda: make_bucket(_auth(), ENDPOINT, "bucket", None, OSSSettings())),
-        ("bucket", lambda: make_bucket(_auth(), ENDPOINT, "UPPER", REGION, OSSSettings())),
-        ("verify", lambda: make_bucket(_auth(), ENDPOINT, "bucket", REGION, nowhere)),
+    for match, name, region, settings in (
+        ("region", "bucket", None, OSSSettings()),
+        ("bucket", "UPPER", REGION, OSSSettings()),
+        ("verify", "bucket", REGION, nowhere),
     ):
         with pytest.raises(InvalidInputError, match=match):
-            call()
+            make_bucket(_auth(), ENDPOINT, name, region, settings)
     assert make_bucket(_auth("v1"), ENDPOINT, "bucket", None, OSSSettings()).region is None
