@@ -85,8 +85,8 @@ def upload_part_copy(state: OSSState, request: Request) -> Answer:
     part = Part(content=content, has_crc=source.has_crc, modified=state.now)
     upload.parts[part_number] = part
     told = {"ETag": f'"{part.etag}"', "LastModified": iso_date(part.modified)}
-    crc = {"x-oss-hash-crc64ecma": str(content.crc64)}
-    return xml_answer(document("CopyPartResult", elements(told)), headers=crc)
+    shown = {"etag": f'"{part.etag}"', "x-oss-hash-crc64ecma": str(content.crc64)}
+    return xml_answer(document("CopyPartResult", elements(told)), headers=shown)
 
 
 def complete(state: OSSState, request: Request) -> Answer:
@@ -113,8 +113,6 @@ def complete(state: OSSState, request: Request) -> Answer:
     del bucket.uploads[upload.upload_id]
     told = {"Bucket": bucket.name, "Key": _shown(request), "ETag": f'"{made.etag}"'}
     headers = stored_answer(bucket, made).headers
-    if not made.has_crc:
-        del headers["x-oss-hash-crc64ecma"]
     return xml_answer(document("CompleteMultipartUploadResult", elements(told)), headers=headers)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from urllib.parse import quote, unquote_plus
 
@@ -9,6 +10,7 @@ from tests.support.oss_messages import OSSError, invalid_argument
 from tests.support.oss_model import CLASSES, Bucket, StoredObject
 
 OBJECT_ACLS = ("default", "private", "public-read", "public-read-write")
+_TAG_TEXT = re.compile(r"[\w +\-=.:/]*")
 _MOST_TAGS = 10
 _LONGEST_TAG_KEY = 128
 _LONGEST_TAG_VALUE = 256
@@ -54,6 +56,8 @@ def checked_tags(pairs: list[tuple[str, str]]) -> dict[str, str]:
     for name, value in pairs:
         if not 1 <= len(name) <= _LONGEST_TAG_KEY or len(value) > _LONGEST_TAG_VALUE:
             raise _invalid_tag("a tag's key or value is of a wrong length")
+        if not _TAG_TEXT.fullmatch(name + value):
+            raise _invalid_tag("a tag has a character that tags cannot have")
     return dict(pairs)
 
 

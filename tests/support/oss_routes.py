@@ -16,6 +16,7 @@ from tests.support.oss_auth import Authenticator
 from tests.support.oss_messages import ANONYMOUS, Answer, OSSError, Request, access_denied
 from tests.support.oss_model import Bucket, require_key
 from tests.support.oss_objects import OSSState
+from tests.support.oss_signatures import SIGNED_SUBRESOURCES
 
 Operation = Callable[[OSSState, Request], Answer]
 _SERVICE: dict[str, tuple[str, Operation]] = {
@@ -75,6 +76,23 @@ _COPIES: dict[str, tuple[str, Operation]] = {
     "UploadPart": ("UploadPartCopy", oss_multipart.upload_part_copy),
     "PutObject": ("CopyObject", oss_writing.copy_object),
 }
+# Parameters that belong to an operation without choosing it.
+_DETAILS = {
+    "callback",
+    "callback-var",
+    "continuation-token",
+    "endTime",
+    "partNumber",
+    "position",
+    "security-token",
+    "sequential",
+    "startTime",
+    "versionId",
+    "x-oss-request-payer",
+    "x-oss-traffic-limit",
+}
+_OVERRIDES = ("response-", "x-oss-ac")
+_SUBRESOURCES = {name for name in SIGNED_SUBRESOURCES - _DETAILS if not name.startswith(_OVERRIDES)}
 _ANYBODY_READS = {"GetObject", "HeadObject", "GetObjectMeta", "GetSymlink"}
 _ANYBODY_WRITES = {"PutObject", "AppendObject", "DeleteObject", "PutSymlink"}
 
@@ -95,14 +113,15 @@ def _chosen(request: Request) -> tuple[str, Operation]:
     if not request.bucket:
         return _SERVICE.get(request.method, unknown)
     table = _OBJECT if request.key else _BUCKET
-    known = "x-oss-process", "cors", "lifecycle", "logging", "referer", "website", "encryption"
-    if any(name in request.query for name in known):
+    unbuilt = _SUBRESOURCES & set(request.query) - {name for _, name in table}
+    if unbuilt:
         return unknown
-    found = unknown
-    for (method, name), choice in table.items():
-        if method == request.method and (not name or name in request.query):
-            found = choice
-            break
+    choices = (
+        choice
+        for (method, name), choice in table.items()
+        if method == request.method and (not name or name in request.query)
+    )
+    found = next(choices, unknown)
     if "x-oss-copy-source" in request.headers:
         return _COPIES.get(found[0], found)
     return found

@@ -67,11 +67,9 @@ def require_overwritable(bucket: Bucket, request: Request) -> None:
 
 def stored_answer(bucket: Bucket, made: StoredObject) -> Answer:
     """Return what a writer is told: ETag, CRC, and version."""
-    headers = {
-        "etag": f'"{made.etag}"',
-        "x-oss-hash-crc64ecma": str(made.content.crc64),
-        **bucket.shown_version(made),
-    }
+    headers = {"etag": f'"{made.etag}"', **bucket.shown_version(made)}
+    if made.has_crc:
+        headers["x-oss-hash-crc64ecma"] = str(made.content.crc64)
     return Answer(headers=headers)
 
 
@@ -150,12 +148,12 @@ def put_symlink(state: OSSState, request: Request) -> Answer:
 
 def copy_source(state: OSSState, request: Request) -> tuple[Bucket, StoredObject]:
     """Return the object that a copy is made of, after the conditions on it."""
-    text, _, query = request.headers["x-oss-copy-source"].partition("?versionId=")
+    text, has_version, version_id = request.headers["x-oss-copy-source"].partition("?versionId=")
     name, _, key = unquote(text).removeprefix("/").partition("/")
     bucket = state.bucket(name)
     if bucket.requester_pays and request.caller.account != bucket.owner:
         require_payer(request)
-    source = resolved(bucket, bucket.find(key, query or request.query.get("versionId")))
+    source = resolved(bucket, bucket.find(key, version_id if has_version else None))
     if require_conditions(request.headers, source, {}, "x-oss-copy-source-"):
         raise OSSError(304, "NotModified", "The source has not changed.")
     if source.is_frozen:
@@ -187,7 +185,7 @@ def copy_object(state: OSSState, request: Request) -> Answer:
         made.tags = dict(source.tags)
     state.store(bucket.name, made)
     told = {"ETag": f'"{made.etag}"', "LastModified": iso_date(made.modified)}
-    headers = {"x-oss-hash-crc64ecma": str(made.content.crc64), **bucket.shown_version(made)}
+    headers = stored_answer(bucket, made).headers
     if source_bucket.versioning:
         headers["x-oss-copy-source-version-id"] = source.version_id
     return xml_answer(document("CopyObjectResult", elements(told)), headers=headers)
