@@ -1,0 +1,270 @@
+"""Reads of OSS are of exactly the bytes, the range and the object that were meant."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from airflow_provider_s3resume.exceptions import (
+    ObjectArchivedError,
+    ObjectNotFoundError,
+    PreconditionFailedError,
+    RangeMismatchError,
+    StoreError,
+    TransientStoreError,
+)
+from airflow_provider_s3resume.plan.objects import ByteRange, SourceIdentity
+from airflow_provider_s3resume.storage import _oss_calls
+from airflow_provider_s3resume.storage.oss import OSSSettings
+from tests.support.oss_faults import Fault
+from tests.support.oss_world import OSSWorld, read_all
+from tests.support.processes import wait_until
+
+DATA = bytes(range(256)) * 20_000
+MIDDLE = ByteRange(start=1_000_003, stop=3_000_001)
+IMPATIENT = OSSSettings(read_timeout_s=0.3)
+
+
+def test_a_read_asks_for_the_range_of_the_object_meant(oss: OSSWorld) -> None:
+    """Range, condition and range behaviour are sent, and no encoding is offered."""
+    oss.put("k", DATA)
+    store = oss.store()
+    assert read_all(store, "k", MIDDLE) == DATA[MIDDLE.start : MIDDLE.stop]
+    sent = oss.last("GetObject")
+    etag = store.head("k").etag
+    assert etag is not None
+    assert etag == etag.upper()
+    assert sent.headers["if-match"] == f'"{etag}"'
+    assert sent.headers["range"] == "bytes=1000003-3000000"
+    assert sent.headers["x-oss-range-behavior"] == "standard"
+    assert "gzip" not in sent.headers.get("accept-encoding", "")
+    assert "versionId" not in sent.query
+    assert read_all(store, "k") == DATA
+    assert "range" not in oss.last("GetObject").headers
+
+
+@pytest.mark.parametrize("kind", ["whole_object", "wrong_content_range"])
+def test_c12_another_range_is_refused(oss: OSSWorld, kind: str) -> None:
+    """The whole object with status 200, and a range of the right length elsewhere, are errors."""
+    oss.put("k", DATA)
+    store = oss.store()
+    identity = store.head("k").identity()
+    oss.fault(Fault(kind=kind))  # type: ignore[arg-type]
+    with pytest.raises(RangeMismatchError, match="expected were"):
+        store.open_range("k", MIDDLE, identity)
+    assert read_all(store, "k", MIDDLE, identity) == DATA[MIDDLE.start : MIDDLE.stop]
+
+
+def test_c12_a_tail_as_long_as_the_whole_is_refused(oss: OSSWorld) -> None:
+    """A range of a part's length is not taken for the bytes of an object of that size."""
+    oss.put("k", DATA)
+    store = oss.store()
+    identity = store.head("k").identity()
+    half = len(DATA) // 2
+    beyond = ByteRange(start=half, stop=half + len(DATA))
+    behind = ByteRange(start=len(DATA), stop=2 * len(DATA))
+    for wanted in (beyond, behind):
+        with pytest.raises(RangeMismatchError):
+            store.open_range("k", wanted, identity)
+
+
+def test_c10_an_answer_of_another_object_is_refused(
+    oss: OSSWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if the service overlooks the condition, another ETag is not read."""
+    oss.put("k", b"old")
+    store = oss.store()
+    planned = store.head("k").identity()
+    oss.put("k", b"new")
+    with pytest.raises(PreconditionFailedError, match="PreconditionFailed"):
+        store.open_range("k", None, planned)
+    monkeypatch.setattr(_oss_calls, "read_headers", lambda *_: {})
+    with pytest.raises(PreconditionFailedError, match="another object"):
+        store.open_range("k", None, planned)
+
+
+def test_c10_an_object_that_grows_is_refused(oss: OSSWorld) -> None:
+    """An appended object is another one, although its first bytes are the same."""
+    oss.server.state.append(oss.bucket, "log", b"first line\n")
+    store = oss.store()
+    planned = store.head("log").identity()
+    assert read_all(store, "log") == b"first line\n"
+    oss.server.state.append(oss.bucket, "log", b"second line\n")
+    with pytest.raises(PreconditionFailedError):
+        store.open_range("log", ByteRange(start=0, stop=11), planned)
+
+
+def test_a_version_is_read_as_chosen(oss: OSSWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HEAD, GET and tags are of the version named; an answer of another one is refused."""
+    oss.server.state.create_bucket(oss.bucket, versioned=True)
+    oss.put("k", b"first", x_oss_tagging="n=1")
+    store = oss.store()
+    version = store.head("k").version_id
+    oss.put("k", b"again", x_oss_tagging="n=2")
+    assert store.head("k").version_id != version
+    info = store.head("k", version_id=version)
+    assert info.version_id == version
+    chosen = dataclasses.replace(info.identity(), version_id=version)
+    assert read_all(store, "k", None, chosen) == b"first"
+    assert oss.last("GetObject").query["versionId"] == version
+    assert store.get_tags("k", version_id=version) == {"n": "1"}
+    assert store.get_tags("k") == {"n": "2"}
+    monkeypatch.setattr(_oss_calls, "version_parameters", lambda _: {})
+    unpinned = SourceIdentity(etag=None, size=5, version_id=version)
+    with pytest.raises(PreconditionFailedError, match="version"):
+        store.open_range("k", None, unpinned)
+
+
+def test_what_a_delete_marker_hides_is_not_there(oss: OSSWorld) -> None:
+    """Neither the key nor the marker's own version is an object; the version below still is."""
+    oss.server.state.create_bucket(oss.bucket, versioned=True)
+    oss.put("k", b"data")
+    store = oss.store()
+    info = store.head("k")
+    oss.server.state.delete(oss.bucket, "k")
+    marker = oss.server.state.bucket(oss.bucket).versions_of("k")[0].version_id
+    for version in (None, marker):
+        identity = SourceIdentity(etag=None, size=4, version_id=version)
+        with pytest.raises(ObjectNotFoundError):
+            store.head("k", version_id=version)
+        with pytest.raises(ObjectNotFoundError):
+            store.open_range("k", None, identity)
+    chosen = dataclasses.replace(info.identity(), version_id=info.version_id)
+    assert read_all(store, "k", None, chosen) == b"data"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "gzip, br"])
+def test_encoded_objects_are_read_as_stored(oss: OSSWorld, encoding: str) -> None:
+    """Nothing is decoded, whole or in ranges, whether the bytes are what the header says or not."""
+    for key, data in (("packed", gzip.compress(DATA)), ("plain", DATA), ("empty", b"")):
+        oss.put(key, data, content_encoding=encoding)
+        store = oss.store()
+        assert store.head(key).attributes.content_encoding == encoding
+        assert read_all(store, key) == data
+        if data:
+            assert read_all(store, key, ByteRange(start=3, stop=90)) == data[3:90]
+
+
+def test_frozen_objects_say_so(oss: OSSWorld) -> None:
+    """An archived object can be asked about, not read; once restored it can."""
+    oss.put("k", b"data")
+    oss.server.state.set_class(oss.bucket, "k", "ColdArchive")
+    store = oss.store()
+    info = store.head("k")
+    assert info.storage_class == "ColdArchive"
+    with pytest.raises(ObjectArchivedError, match="InvalidObjectState"):
+        store.open_range("k", None, info.identity())
+    oss.server.state.set_class(oss.bucket, "k", "ColdArchive", restored=True)
+    assert read_all(store, "k") == b"data"
+
+
+@pytest.mark.parametrize("kind", ["truncate", "reset"])
+@pytest.mark.parametrize("after", [0, 1, 2_000_000])
+def test_c12_a_body_that_ends_early_is_an_error(oss: OSSWorld, kind: str, after: int) -> None:
+    """A connection that ends inside of the body is no end of the object."""
+    oss.put("k", DATA)
+    store = oss.store()
+    identity = store.head("k").identity()
+    oss.fault(Fault(kind=kind, operation="GetObject", after_bytes=after))  # type: ignore[arg-type]
+    with pytest.raises(TransientStoreError):
+        read_all(store, "k", None, identity)
+    assert read_all(store, "k", None, identity) == DATA
+
+
+@pytest.mark.parametrize("after", [None, 1_000_000])
+def test_a_silent_service_is_left(oss: OSSWorld, after: int | None) -> None:
+    """No byte for the read timeout is an error, before the answer or inside of it."""
+    oss.put("k", DATA)
+    store = oss.store(IMPATIENT)
+    identity = store.head("k").identity()
+    # It would stall until the server stops.
+    oss.fault(Fault(kind="stall", operation="GetObject", after_bytes=after))
+    with pytest.raises(TransientStoreError):
+        read_all(store, "k", None, identity)
+    oss.server.faults.release()
+    assert read_all(store, "k", None, identity) == DATA
+
+
+def test_an_abort_ends_a_read_that_waits(oss: OSSWorld) -> None:
+    """A read that is blocked in another thread ends when it is aborted."""
+    oss.put("k", DATA)
+    store = oss.store()
+    identity = store.head("k").identity()
+    oss.fault(Fault(kind="stall", operation="GetObject", after_bytes=10))
+    reader = store.open_range("k", None, identity)
+    failures: list[StoreError] = []
+
+    def read() -> None:
+        try:
+            while reader.readinto(memoryview(bytearray(1000))):
+                pass
+        except StoreError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    wait_until(lambda: oss.server.faults.stalled == 1, deadline_s=10, what="the service stalls")
+    reader.abort()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert [type(failure) for failure in failures] == [TransientStoreError]
+    assert "aborted" in str(failures[0])
+    reader.close()
+    oss.server.faults.release()
+    assert read_all(store, "k", None, identity) == DATA
+
+
+def test_an_abort_after_the_end_is_harmless(oss: OSSWorld) -> None:
+    """A body that was read has given its connection back, and there is nothing to break."""
+    oss.put("k", b"data")
+    store = oss.store()
+    with store.open_range("k", None, store.head("k").identity()) as reader:
+        assert reader.readinto(memoryview(bytearray(10))) == 4
+        reader.abort()
+        reader.abort()
+    assert read_all(store, "k") == b"data"
+
+
+def test_one_connection_serves_one_thread(oss: OSSWorld) -> None:
+    """Answers are read to their end, errors with long bodies included, so connections live on."""
+    oss.put("k", DATA, content_encoding="gzip")
+    oss.put("empty", b"", content_encoding="zstd")
+    store = oss.store()
+    for _ in range(3):
+        assert read_all(store, "k", MIDDLE) == DATA[MIDDLE.start : MIDDLE.stop]
+        assert read_all(store, "empty") == b""
+        store.get_tags("k")
+        assert len(list(store.list_objects())) == 2
+        for call in (store.head, store.get_tags):
+            with pytest.raises(ObjectNotFoundError):
+                call("absent" * 100)
+    adapter = store._calls._bucket.session.session.get_adapter(oss.endpoint.endpoint_url)
+    pools = adapter.poolmanager.pools
+    assert [pools[key].num_connections for key in pools.keys()] == [1]  # noqa: SIM118 - no mapping
+
+
+def test_threads_share_a_store(oss: OSSWorld) -> None:
+    """Ranges read side by side are each their own."""
+    oss.put("k", DATA)
+    store = oss.store()
+    identity = store.head("k").identity()
+    ranges = [ByteRange(start=n * 7919, stop=n * 7919 + 100_000) for n in range(200)]
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda wanted: read_all(store, "k", wanted, identity), ranges))
+    assert found == [DATA[wanted.start : wanted.stop] for wanted in ranges]
+
+
+def test_a_link_is_read_as_what_it_leads_to(oss: OSSWorld) -> None:
+    """A link's bytes are those of its end, pinned by the ETag that HEAD gave."""
+    oss.put("k", b"data")
+    oss.server.state.put_symlink(oss.bucket, "link", "k")
+    store = oss.store()
+    planned = store.head("link").identity()
+    assert read_all(store, "link", None, planned) == b"data"
+    oss.put("k", b"else")
+    with pytest.raises(PreconditionFailedError):
+        store.open_range("link", None, planned)
