@@ -236,8 +236,8 @@ def _head(answer: Answer, *, with_body: bool, keeps: bool) -> bytes:
 
 def _header(name: str, value: str) -> bytes:
     shown = name if name.startswith("x-oss-") else _NAMES.get(name, name.title())
+    line = f"{shown}: {value}\r\n"
     try:
-        encoded = value.encode("latin-1")
+        return line.encode("latin-1")
     except UnicodeEncodeError:
-        encoded = value.encode()
-    return f"{shown}: ".encode() + encoded + b"\r\n"
+        return line.encode()

@@ -141,7 +141,7 @@ class OSSState:
         apply_options(self.bucket(bucket), made, lower_names(headers))
         return self.store(bucket, made)
 
-    def append(self, bucket: str, key: str, data: bytes) -> str:
+    def append(self, bucket: str, key: str, data: bytes, *, crc: bool = True) -> str:
         """Append to an Appendable object, or begin one; return its ETag, another each time."""
         with self.lock:
             old = self.bucket(bucket).current(key)
@@ -153,7 +153,7 @@ class OSSState:
                 kind="Appendable",
                 etag=append_etag(content),
                 headers=old.headers if old else kept_headers({}),
-                has_crc=old.has_crc if old else True,
+                has_crc=crc and (old is None or old.has_crc),
             )
             return self.store(bucket, made)
 
