@@ -144,7 +144,7 @@ _INCONSISTENT: Final = oss2.exceptions.OSS_INCONSISTENT_ERROR_STATUS
 def _of_answer(error: Any, operation: str, subject: str) -> StoreError:  # noqa: ANN401 - oss2 has no types
     status = int(error.status)
     if status in _REDIRECTS:
-        host = urlsplit(error.headers.get("location") or "").hostname or "nowhere"
+        host = _host_of(error.headers.get("location"))
         detail = f"HTTP {status}: redirected to {host}, which is not followed; check the endpoint"
         return StoreError(operation, subject, detail)
     code = str(error.code or "")
@@ -153,6 +153,13 @@ def _of_answer(error: Any, operation: str, subject: str) -> StoreError:  # noqa:
     if error.headers.get("x-oss-delete-marker"):
         return ObjectNotFoundError(operation, subject, f"{detail} (a delete marker)")
     return _kind(code, status, operation)(operation, subject, detail)
+
+
+def _host_of(location: str | None) -> str:
+    try:
+        return urlsplit(location or "").hostname or "nowhere"
+    except ValueError:
+        return "an address that is none"
 
 
 def _kind(code: str, status: int, operation: str) -> type[StoreError]:
