@@ -170,9 +170,14 @@ class ResumableMultipartCopyOperator(SidesOperator):
         pair = (opened.places.source.prefix, opened.places.target.prefix)
         name = f"{run_id}.{opened.mark}/{pair[1]}"
         version_id = optional(self.source_version_id)
-        chosen: dict[str, Any] = {} if version_id is None else {"versions": {pair[0]: version_id}}
         key, manifest = pairs_manifest(
-            opened.source, opened.target, opened.state, [pair], name, now=time.time(), **chosen
+            opened.source,
+            opened.target,
+            opened.state,
+            [pair],
+            name,
+            now=time.time(),
+            versions=None if version_id is None else {pair[0]: version_id},
         )
         reference = PlanReference.of(_bucket_sides(self.sides()), key, manifest, named=True)
         return _copy(opened, reference, 0, config, stop, self._tell)
