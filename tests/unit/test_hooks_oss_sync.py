@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_provider_s3resume.hooks._airflow import AirflowFailException
 from airflow_provider_s3resume.hooks.s3 import S3ResumeHook
 from airflow_provider_s3resume.operators.multipart_copy import ResumableMultipartCopyOperator
 from airflow_provider_s3resume.operators.plan import ListSyncOperator, PlanSyncOperator

@@ -13,11 +13,11 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 from airflow.providers_manager import ProviderInfo, ProvidersManager
-from airflow.sdk import BaseHook
 from airflow.utils.deprecation_tools import DeprecatedImportWarning
 
 import airflow_provider_s3resume
 from airflow_provider_s3resume.get_provider_info import get_provider_info
+from airflow_provider_s3resume.hooks._airflow import BaseHook
 from airflow_provider_s3resume.hooks._connections import OWN_FIELDS
 from airflow_provider_s3resume.hooks._oss_connections import OSS_FIELDS
 from airflow_provider_s3resume.hooks.oss import OSSResumeHook
