@@ -129,8 +129,8 @@ class Faults:
                 return fault
         return None
 
-    def stall(self, seconds: float | None) -> None:
-        """Return after this time, when released, or when the server stops."""
+    def stall(self, seconds: float | None) -> bool:
+        """Return after this time, or when released: True; False when the server stops."""
         end = None if seconds is None else time.monotonic() + seconds
         with self._changed:
             releases = self._releases
@@ -141,6 +141,7 @@ class Faults:
                     break
                 self._changed.wait(left)
             self._stalled -= 1
+            return not self._closed
 
 
 def instead(fault: Fault, request: Request, now: float) -> Answer | None:

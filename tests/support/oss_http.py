@@ -147,8 +147,7 @@ class Sender:
     def _broken_off(self, fault: Fault) -> bool:
         """Break the connection off, or stall; return whether there is more to send."""
         if fault.kind == "stall":
-            self._faults.stall(fault.seconds)
-            return True
+            return self._faults.stall(fault.seconds)
         if fault.kind == "reset":
             self._reset()
         return False
