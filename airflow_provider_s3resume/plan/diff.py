@@ -141,10 +141,11 @@ class Action:
 
 
 def folded(key: str) -> str:
-    """Return what a store that folds keys makes of a key: no empty or dot segments.
+    """Return what a store that folds keys makes of a key: no empty or dot segments, no backslashes.
 
     Source: observed on SeaweedFS, whose keys are paths of a file system.
     """
+    key = key.replace("\\", "/")
     segments = [part for part in key.split("/") if part not in {"", ".", ".."}]
     return "/".join(segments) + ("/" if key.endswith("/") and segments else "")
 

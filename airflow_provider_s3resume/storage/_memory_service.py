@@ -96,7 +96,7 @@ class MemoryService:
             return call
         if {".", ".."} & set(key.split("/")):
             raise call.refuse("InvalidRequest", "a key with dot segments")
-        folded = re.sub("/+", "/", key).removeprefix("/")
+        folded = re.sub(r"[/\\]+", "/", key).removeprefix("/")
         return Call(operation=operation, bucket=self.bucket, key=folded)
 
     def find(self, call: Call, version_id: str | None = None) -> StoredObject:

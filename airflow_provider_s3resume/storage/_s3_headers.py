@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -29,6 +30,7 @@ CHECKSUM_PARAMETERS: Final = {
     if algorithm not in {ChecksumAlgorithm.CRC64XZ, ChecksumAlgorithm.MD5}
 }
 _FULL_OBJECT_ONLY: Final = ChecksumAlgorithm.CRC64NVME
+_WORD: Final = re.compile(r"=\?UTF-8\?B\?([A-Za-z0-9+/=]+)\?=")
 
 
 def completed_part(part: PartRecord, repeated: ChecksumAlgorithm | None) -> dict[str, object]:
@@ -103,6 +105,18 @@ def _ascii(text: str) -> str:
     return f"=?UTF-8?B?{base64.b64encode(text.encode()).decode('ascii')}?="
 
 
+def _decoded(text: str) -> str:
+    """Undo :func:`_ascii`, and nothing else: what it would not write again stays as it is."""
+    found = _WORD.fullmatch(text)
+    if found is None:
+        return as_unicode(text)
+    try:
+        decoded = base64.b64decode(found[1], validate=True).decode()
+    except ValueError:
+        return text
+    return decoded if _ascii(decoded) == text else text
+
+
 def checksums_of(answer: Mapping[str, Any]) -> tuple[Checksum, ...]:
     """Return the checksums in an answer; a composite one ends in ``-N``."""
     kind = answer.get("ChecksumType")
@@ -153,7 +167,7 @@ def _attributes(answer: Mapping[str, Any], headers: Mapping[str, str]) -> Conten
         # botocore would parse it, and drop what is no date.
         expires=headers.get("expires"),
         # Services that are written in Go send `X-Amz-Meta-Some-Name`.
-        metadata={name.lower(): as_unicode(text) for name, text in metadata.items()},
+        metadata={name.lower(): _decoded(text) for name, text in metadata.items()},
         website_redirect=answer.get("WebsiteRedirectLocation"),
     )
 

@@ -46,8 +46,8 @@ class Capabilities:
 
     :param ordered_listing: objects are listed in UTF-8 byte order.
     :param lists_ranges: listing a key range does not cost a listing of all that lies before it.
-    :param folds_keys: the service makes ``a//b`` and ``a/b`` one key, drops leading slashes and
-        refuses ``.`` and ``..`` segments.
+    :param folds_keys: the service makes ``a//b`` and ``a/b`` one key, drops leading slashes, takes
+        a backslash for a slash, and refuses ``.`` and ``..`` segments.
     :param part_checksums: algorithms that the service checks on UploadPart and PutObject, best
         first. ``MD5`` stands for ``Content-MD5``.
     :param full_object_checksum: the service checks and keeps a full-object CRC given at Complete.

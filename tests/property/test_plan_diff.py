@@ -204,7 +204,7 @@ def test_keys_that_the_target_cannot_hold_are_refused_with_the_reason() -> None:
     assert only(long, TargetRules(max_key_bytes=1023)).reason is Reason.KEY_TOO_LONG
     assert only(large, TargetRules(max_object_size=1)).verb is Verb.COPY
     assert only(large, TargetRules(max_object_size=0)).reason is Reason.TOO_LARGE
-    for key in ("a//b", "/a", "./a", "a/../b", "a//", "/"):
+    for key in ("a//b", "/a", "./a", "a/../b", "a//", "/", "a\\b"):
         (odd,) = listed(key)
         assert only(odd, TargetRules()).verb is Verb.COPY
         refused = only(odd, TargetRules(folds_keys=True))

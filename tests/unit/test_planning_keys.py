@@ -227,7 +227,7 @@ def test_named_pairs_of_many_bytes_stay_one_batch(monkeypatch: pytest.MonkeyPatc
     for key in heads:
         put(sync.source, key)
     real = sync.source.head
-    monkeypatch.setattr(sync.source, "head", lambda key: replace(real(key), size=heads[key]))
+    monkeypatch.setattr(sync.source, "head", lambda key, **_: replace(real(key), size=heads[key]))
     assert pairs(sync, [("a", "a"), ("b", "b")]) == 1
 
 
