@@ -10,13 +10,15 @@ export PYTHON
 IN_VENV := .venv/bin/python
 SUITES := $(IN_VENV) -m tests.support.suites
 
-.PHONY: help env demo demo-stop clean lint format test test-fast test-integration test-fault \
+.PHONY: help env demo demo-stop demo-oss demo-oss-stop clean lint format test test-fast test-integration test-fault \
 	test-e2e test-kill test-wheel
 
 help:
 	@echo 'make env            make or renew the environment (.tools, .venv)'
 	@echo 'make demo           two S3 servers and an Airflow with the example DAGs (DEMO_PORT, default 8080)'
 	@echo 'make demo-stop      stop them'
+	@echo 'make demo-oss       a test server of Alibaba Cloud OSS, an S3 server and an Airflow that migrates'
+	@echo 'make demo-oss-stop  stop them'
 	@echo 'make lint           ruff, mypy and the import contracts'
 	@echo 'make test-fast      lint and the tests that need nothing but Python'
 	@echo 'make test           everything; single suites: make test-integration, test-fault, test-e2e,'
@@ -32,8 +34,15 @@ demo: env
 demo-stop: env
 	@$(IN_VENV) -m tests.support.demo stop
 
+demo-oss: env
+	@$(IN_VENV) -m tests.support.demo_oss run
+
+demo-oss-stop: env
+	@$(IN_VENV) -m tests.support.demo_oss stop
+
 clean:
 	@if [ -x $(IN_VENV) ] && [ -e .state/demo ]; then $(IN_VENV) -m tests.support.demo stop; fi
+	@if [ -x $(IN_VENV) ] && [ -e .state/demo-oss ]; then $(IN_VENV) -m tests.support.demo_oss stop; fi
 	@python="$$(sh tests/support/find-python)" && "$$python" tests/support/bootstrap.py clean
 
 lint: env
