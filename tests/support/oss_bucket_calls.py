@@ -41,7 +41,8 @@ def put_bucket(state: OSSState, request: Request) -> Answer:
         storage_class = root.findtext("StorageClass") or "Standard"
     if storage_class not in CLASSES:
         raise invalid_argument("The storage class is invalid.", "StorageClass", storage_class)
-    state.create_bucket(request.bucket, owner=account)
+    if old is None:
+        state.create_bucket(request.bucket, owner=account)
     bucket = state.bucket(request.bucket)
     bucket.acl, bucket.storage_class = acl, storage_class
     return Answer(headers={"location": f"/{request.bucket}"})

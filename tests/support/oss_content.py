@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from functools import cache
 from typing import Protocol
 
 from fastcrc import crc64
@@ -99,23 +99,23 @@ class Kept:
 class Synthetic:
     """Bytes that follow from a seed and their offset; of any size, and of no weight.
 
-    A seeded block repeats, begun at another place in each of sixteen turns.
+    One block repeats, begun at another place in each of sixteen turns; the seed moves them all.
     """
 
     def __init__(self, size: int, seed: int) -> None:
         self.size = size
-        self.seed = seed
-        self._twice = memoryview(_block(seed) * 2)
+        self._moved = seed * 7_919
         self._crc: int | None = None
 
     def pieces(self, start: int, end: int) -> Iterator[memoryview]:
         """Yield the bytes from ``start`` to ``end`` as views into the block."""
+        twice = memoryview(_block_twice())
         offset = start
         while offset < end:
             turn, inside = divmod(offset, BLOCK)
             length = min(BLOCK - inside, end - offset)
-            begin = _first_byte(turn) + inside
-            yield self._twice[begin : begin + length]
+            begin = (turn % _TURNS * 65_521 + self._moved) % BLOCK + inside
+            yield twice[begin : begin + length]
             offset += length
 
     @property
@@ -145,13 +145,9 @@ class Synthetic:
         return crc
 
 
-def _first_byte(turn: int) -> int:
-    return (turn % _TURNS) * 65_521
-
-
-@lru_cache(maxsize=8)
-def _block(seed: int) -> bytes:
-    return random.Random(seed).randbytes(BLOCK)
+@cache
+def _block_twice() -> bytes:
+    return random.Random(0).randbytes(BLOCK) * 2
 
 
 def _repeated_crc(crc: int, times: int) -> int:

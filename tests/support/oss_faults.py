@@ -18,6 +18,7 @@ FaultKind = Literal[
     "flip",
     "wrong_crc",
     "no_crc",
+    "error",
     "unavailable",
     "internal_error",
     "expired_token",
@@ -45,7 +46,8 @@ class Fault:
         flipped byte; a reset or a stall with None, or of an answer without a body, comes before the
         head.
     :param seconds: how long a stall lasts; without, until it is released or the server stops.
-    :param code: of an ``unavailable``: ServiceUnavailable, TotalQpsLimitExceeded, and the like.
+    :param code: of an ``unavailable``: ServiceUnavailable, TotalQpsLimitExceeded, and the like; or
+        of an ``error``, of any ``status``.
     :param location: where a ``redirect`` (with ``status``) leads to, without the path.
     """
 
@@ -101,6 +103,11 @@ class Faults:
             self._releases += 1
             self._changed.notify_all()
 
+    def open(self) -> None:
+        """Let faults happen again: the server starts."""
+        with self._changed:
+            self._closed = False
+
     def close(self) -> None:
         """Let nothing stall any more: the server stops."""
         with self._changed:
@@ -146,6 +153,8 @@ class Faults:
 
 def instead(fault: Fault, request: Request, now: float) -> Answer | None:
     """Return what a fault has the server answer instead of its work; an OSSError if it is one."""
+    if fault.kind == "error":
+        raise OSSError(fault.status, fault.code, "The server was told to say so.")
     if fault.kind == "unavailable":
         raise OSSError(503, fault.code, "Please reduce your request rate.")
     if fault.kind == "internal_error":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import socket
@@ -89,15 +90,25 @@ def _bucket_of_host(host: str) -> str:
 def _read_body(stream: BinaryIO, headers: dict[str, str]) -> bytes:
     if headers.get("transfer-encoding", "").lower() == "chunked":
         return b"".join(_chunks(stream))
-    return _exactly(stream, int(headers.get("content-length") or 0))
+    length = headers.get("content-length") or "0"
+    if not length.isdigit():
+        raise BrokenRequestError(f"no length: {length!r}")
+    return _exactly(stream, int(length))
 
 
 def _chunks(stream: BinaryIO) -> Iterator[bytes]:
-    while size := int(stream.readline(_LONGEST_LINE).partition(b";")[0], 16):
+    while size := _chunk_size(stream.readline(_LONGEST_LINE)):
         yield _exactly(stream, size)
         stream.readline(_LONGEST_LINE)
     while stream.readline(_LONGEST_LINE).strip():
         pass
+
+
+def _chunk_size(line: bytes) -> int:
+    try:
+        return int(line.partition(b";")[0], 16)
+    except ValueError as error:
+        raise BrokenRequestError(f"no chunk: {line!r}") from error
 
 
 def _exactly(stream: BinaryIO, size: int) -> bytes:
@@ -159,7 +170,9 @@ class Sender:
             waiting = fcntl.ioctl(self._connection.fileno(), termios.TIOCOUTQ, b"\0" * 4)
             return waiting == b"\0" * 4
 
-        wait_until(is_drained, deadline_s=_DRAIN_DEADLINE_S, what="the body has arrived")
+        # A client that reads too slowly is reset without the rest.
+        with contextlib.suppress(TimeoutError):
+            wait_until(is_drained, deadline_s=_DRAIN_DEADLINE_S, what="the body has arrived")
         now = struct.pack("ii", 1, 0)
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, now)
         # Detached, for readers of the same socket would keep it open.

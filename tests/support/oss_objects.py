@@ -145,16 +145,8 @@ class OSSState:
         """Append to an Appendable object, or begin one; return its ETag, another each time."""
         with self.lock:
             old = self.bucket(bucket).current(key)
-            begun = [old.content] if old and isinstance(old.content, Kept) else []
-            content = Kept.joined([*begun, Kept.of(data)])
-            made = StoredObject(
-                key=key,
-                content=content,
-                kind="Appendable",
-                etag=append_etag(content),
-                headers=old.headers if old else kept_headers({}),
-                has_crc=crc and (old is None or old.has_crc),
-            )
+            content = Kept.joined([appendable_content(old), Kept.of(data)])
+            made = appended(key, content, old, has_crc=crc)
             return self.store(bucket, made)
 
     def put_symlink(self, bucket: str, key: str, target: str) -> str:
@@ -256,6 +248,39 @@ def normal_object(
         headers=kept_headers(headers),
         has_crc=has_crc,
     )
+
+
+def appendable_content(old: StoredObject | None) -> Kept:
+    """Return the bytes that more can be appended to; ObjectNotAppendable if there cannot."""
+    if old is None or old.is_marker:
+        return Kept.of(b"")
+    if old.kind != "Appendable" or not isinstance(old.content, Kept):
+        words = "The object is not appendable"
+        raise OSSError(409, "ObjectNotAppendable", words, extras={"Key": old.key})
+    return old.content
+
+
+def appended(
+    key: str,
+    content: Content,
+    old: StoredObject | None,
+    headers: Mapping[str, str] = NOTHING,
+    *,
+    has_crc: bool = True,
+) -> StoredObject:
+    """Return an Appendable object with all but its bytes from the old one, if there is one."""
+    made = StoredObject(
+        key=key,
+        content=content,
+        kind="Appendable",
+        etag=append_etag(content),
+        headers=kept_headers(headers),
+        has_crc=has_crc,
+    )
+    if old is not None and not old.is_marker:
+        made.headers, made.has_crc = old.headers, has_crc and old.has_crc
+        made.storage_class, made.acl, made.tags = old.storage_class, old.acl, old.tags
+    return made
 
 
 def symlink_object(key: str, target: str, headers: Mapping[str, str]) -> StoredObject:

@@ -156,10 +156,11 @@ class OSSServer:
         )
 
     def start(self) -> Self:
-        """Begin to listen; PortInUseError if the port is taken."""
+        """Begin to listen; PortInUseError if the port is taken. What was stored before is there."""
         if self._port is None:
             self._port = free_port()
         require_free(self._port)
+        self.faults.open()
         self.state.address = f"{LOOPBACK}:{self._port}"
         context = _tls_context(self._certificate) if self._certificate else None
         self._listener = _Listener(self._port, context, self._serve)
@@ -202,9 +203,10 @@ class OSSServer:
         if self.control is not None and request.target == CONTROL_PATH:
             return sender.send(request, self.control(request), None)
         route(request)
+        headers = {k: v for k, v in request.headers.items() if k != "authorization"}
+        query = dict(request.query)
         fault = self.faults.take(request)
         answer = self._answer(request, fault)
-        seen = {k: v for k, v in request.headers.items() if k != "authorization"}
         if fault is not None:
             changed_answer(fault, answer)
         self.requests.append(
@@ -213,8 +215,8 @@ class OSSServer:
                 method=request.method,
                 bucket=request.bucket,
                 key=request.key,
-                query=dict(request.query),
-                headers=seen,
+                query=query,
+                headers=headers,
                 status=answer.status,
                 access_key_id=request.caller.access_key_id,
             )

@@ -20,7 +20,8 @@ from tests.support.oss_messages import (
 from tests.support.oss_model import Bucket, StoredObject, require_key, require_version_id
 from tests.support.oss_objects import (
     OSSState,
-    append_etag,
+    appendable_content,
+    appended,
     kept_headers,
     normal_object,
     resolved,
@@ -96,42 +97,26 @@ def append_object(state: OSSState, request: Request) -> Answer:
     if not position.isdigit():
         raise invalid_argument("The position is invalid.", "position", position)
     old = bucket.current(request.key)
-    old = None if old is None or old.is_marker else old
-    content = _appended(old, int(position), request.content)
-    made = StoredObject(
-        key=request.key,
-        content=content,
-        kind="Appendable",
-        etag=append_etag(content),
-        has_crc=old is None or old.has_crc,
-        headers=old.headers if old else kept_headers(request.headers),
-    )
-    if old is None:
+    kept = appendable_content(old)
+    if int(position) != kept.size:
+        raise _position_refused(kept)
+    content = Kept.joined([kept, request.content])
+    made = appended(request.key, content, old, request.headers)
+    if old is None or old.is_marker:
         apply_options(bucket, made, request.headers)
-    else:
-        made.storage_class, made.acl, made.tags = old.storage_class, old.acl, old.tags
     state.store(bucket.name, made)
     answer = stored_answer(bucket, made)
     answer.headers["x-oss-next-append-position"] = str(content.size)
     return answer
 
 
-def _appended(old: StoredObject | None, position: int, added: Kept) -> Kept:
-    if old is None:
-        kept = Kept.of(b"")
-    elif old.kind != "Appendable" or not isinstance(old.content, Kept):
-        words = "The object is not appendable"
-        raise OSSError(409, "ObjectNotAppendable", words, extras={"Key": old.key})
-    else:
-        kept = old.content
-    if position != kept.size:
-        words = "Position is not equal to file length"
-        shown = {
-            "x-oss-next-append-position": str(kept.size),
-            "x-oss-hash-crc64ecma": str(kept.crc64),
-        }
-        raise OSSError(409, "PositionNotEqualToLength", words, headers=shown)
-    return Kept.joined([kept, added])
+def _position_refused(kept: Kept) -> OSSError:
+    words = "Position is not equal to file length"
+    shown = {
+        "x-oss-next-append-position": str(kept.size),
+        "x-oss-hash-crc64ecma": str(kept.crc64),
+    }
+    return OSSError(409, "PositionNotEqualToLength", words, headers=shown)
 
 
 def put_symlink(state: OSSState, request: Request) -> Answer:

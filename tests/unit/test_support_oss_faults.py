@@ -162,6 +162,7 @@ def test_a_range_may_be_answered_with_everything(server: OSSServer, connect: Con
 ANSWERS = [
     (Fault(kind="unavailable"), 503, "ServiceUnavailable"),
     (Fault(kind="unavailable", code="TotalQpsLimitExceeded"), 503, "TotalQpsLimitExceeded"),
+    (Fault(kind="error", status=403, code="AccessDenied"), 403, "AccessDenied"),
     (Fault(kind="internal_error"), 500, "InternalError"),
     (Fault(kind="expired_token"), 403, "SecurityTokenExpired"),
     (Fault(kind="clock_skew"), 403, "RequestTimeTooSkewed"),
@@ -254,3 +255,17 @@ def test_a_server_of_its_own_process_obeys_its_control(tmp_path: Path) -> None:
         server._token = "guessed"
         with pytest.raises(ControlError, match="token"):
             server.control("delete", NAME, "k")
+
+
+def test_a_server_starts_again_with_what_it_had(server: OSSServer, connect: Connect) -> None:
+    """After an outage the objects are there, at the same address, and faults happen again."""
+    server.stop()
+    with pytest.raises(ConnectionError):
+        get(connect())
+    server.start()
+    server.faults.add(Fault(kind="stall"))
+    connection = connect()
+    connection.request("GET", f"/{NAME}/k")
+    wait_until(lambda: server.faults.stalled == 1, deadline_s=10, what="the answer stalls")
+    server.faults.clear()
+    assert connection.getresponse().read() == DATA
