@@ -67,6 +67,7 @@ asks for all parameters. With *Dry run* it plans and reports, and copies nothing
             target_conn_id=os.environ.get("S3RESUME_TARGET_CONN_ID", "s3_target"),
             target_uri=os.environ.get("S3RESUME_TARGET_URI", "s3://demo-target/"),
             state_uri=os.environ.get("S3RESUME_STATE_URI"),
+            source_schemes=["oss"],
         ),
         **symlinks_params(),
         **planning_params(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow.sdk import Param
@@ -11,7 +11,6 @@ from airflow_provider_s3resume.plan.parts import DEFAULT_PART_SIZE, MIB
 from airflow_provider_s3resume.plan.sides import SYMLINKS
 
 URI_PATTERN = r"^s3://[A-Za-z0-9][A-Za-z0-9._\-]{1,253}[A-Za-z0-9](/.*)?$"
-SOURCE_URI_PATTERN = URI_PATTERN.replace("^s3", "^(s3|oss)")
 RULES = ("size+etag", "size+etag+newer", "size+newer", "size")
 DEFAULT_MEMORY_BUDGET = 128 * MIB
 
@@ -44,8 +43,12 @@ def sides_params(
     target_conn_id: str,
     target_uri: str,
     state_uri: str | None = None,
+    source_schemes: Sequence[str] = ("s3", "oss"),
 ) -> dict[str, Param]:
-    """Return the parameters that name both sides and the state location, with these defaults."""
+    """Return the parameters that name both sides and the state location, with these defaults.
+
+    :param source_schemes: which URIs the form takes as a source.
+    """
     return {
         "source_conn_id": _text(
             source_conn_id,
@@ -57,8 +60,8 @@ def sides_params(
         "source_uri": _uri(
             source_uri,
             "Source",
-            "Bucket and prefix to read, such as `s3://bucket/prefix/` or `oss://bucket/prefix/`.",
-            schemes=("s3", "oss"),
+            f"Bucket and prefix to read, such as `{source_schemes[0]}://bucket/prefix/`.",
+            schemes=source_schemes,
         ),
         "target_conn_id": _text(
             target_conn_id,
@@ -157,11 +160,11 @@ def _text(default: str, title: str, description: str, section: str) -> Param:
     )
 
 
-def _uri(default: str, section: str, description: str, schemes: tuple[str, ...] = ("s3",)) -> Param:
+def _uri(default: str, section: str, description: str, schemes: Sequence[str] = ("s3",)) -> Param:
     return Param(
         default,
         type="string",
-        pattern=SOURCE_URI_PATTERN if "oss" in schemes else URI_PATTERN,
+        pattern=URI_PATTERN.replace("s3", f"({'|'.join(schemes)})", 1),
         title=f"{section} URI",
         description_md=description,
         examples=[f"{scheme}://bucket/{end}" for scheme in schemes for end in ("", "prefix/")],

@@ -167,6 +167,7 @@ def test_the_form_of_a_migration_asks_what_becomes_of_symlinks(
     assert (given["source_uri"], given["symlinks"]) == ("oss://demo-oss/", "follow")
     schema = schema_of(dag)
     assert jsonschema.Draft7Validator(schema).is_valid({**given, "symlinks": symlinks}) is accepted
+    assert not jsonschema.Draft7Validator(schema).is_valid({**given, "source_uri": "s3://bucket/"})
     for task_id in ("list", "diff"):
         task: Any = dag.get_task(task_id)
         assert task.symlinks == "{{ params.symlinks }}"

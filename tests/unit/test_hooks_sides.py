@@ -112,6 +112,24 @@ def test_a_connection_for_the_other_scheme_is_refused(
         sides.open()
 
 
+def test_one_bucket_of_oss_by_both_of_its_endpoints_is_one_bucket(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What a sync writes there would be its own source the next time; neighbours are fine."""
+    keys = {"login": "KEY", "password": "SECRET"}
+    oss = {"conn_type": "oss", **keys, "extra": {"region": "cn-hangzhou", "internal": True}}
+    s3 = {"endpoint_url": "https://s3.oss-cn-hangzhou.aliyuncs.com", "region_name": "cn-hangzhou"}
+    monkeypatch.setenv("AIRFLOW_CONN_SRC", json.dumps(oss))
+    monkeypatch.setenv("AIRFLOW_CONN_TGT", json.dumps({"conn_type": "aws", **keys, "extra": s3}))
+    sides = {**OSS_SIDES, "source_uri": "oss://bucket/in/"}
+    Sides(**{**sides, "target_uri": "s3://bucket/out/"}).open()
+    with pytest.raises(InvalidInputError, match="target_uri: found 's3://bucket/in/x/'"):
+        Sides(**{**sides, "target_uri": "s3://bucket/in/x/"}).open()
+    pair = {"source_uri": "oss://bucket/k", "target_uri": "s3://bucket/k"}
+    with pytest.raises(InvalidInputError, match="another object than the source"):
+        Sides(**{**sides, **pair}).open_pair()
+
+
 def test_a_plan_from_before_there_were_symlinks_is_still_read() -> None:
     """In XCom, and in a trigger that was stored by an earlier release."""
     data = reference().to_json_dict()
