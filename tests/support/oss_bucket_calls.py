@@ -185,15 +185,3 @@ def put_policy(state: OSSState, request: Request) -> Answer:
     """Keep a policy; the server lets every account in as it is."""
     state.bucket(request.bucket).documents["policy"] = request.body
     return Answer()
-
-
-def list_live_channels(state: OSSState, request: Request) -> Answer:
-    """List the live channels, of which there are none."""
-    state.bucket(request.bucket)
-    head: dict[str, str | int | bool | Fragment] = {
-        "Prefix": "",
-        "Marker": "",
-        "MaxKeys": 100,
-        "IsTruncated": False,
-    }
-    return xml_answer(document("ListLiveChannelResult", elements(head)))

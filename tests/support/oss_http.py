@@ -79,10 +79,10 @@ def _parsed_query(query: str) -> dict[str, str]:
 
 
 def _bucket_of_host(host: str) -> str:
-    """Return the bucket that a host name begins with: addresses and single names have none."""
+    """Return the bucket that a host name begins with; addresses and the service's own have none."""
     name = host.rpartition(":")[0] or host
     first, _, rest = name.partition(".")
-    if not rest or name.replace(".", "").isdigit() or first.startswith("oss-"):
+    if rest in {"", "aliyuncs.com"} or name.replace(".", "").isdigit():
         return ""
     return first
 

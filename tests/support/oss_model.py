@@ -105,6 +105,7 @@ class Bucket:
         self.direct_archive_read = False
         self.uploads: dict[str, Upload] = {}
         self.documents: dict[str, bytes] = {}
+        self.channels: dict[str, bytes] = {}
         self._versions: dict[str, list[StoredObject]] = {}
         self._keys: list[str] = []
 

@@ -60,6 +60,9 @@ def upload_part(state: OSSState, request: Request) -> Answer:
     """Keep the body as a part, in place of one with that number."""
     upload = _upload(state, request)
     part_number = _part_number(request)
+    if upload.sequential and part_number not in {len(upload.parts), len(upload.parts) + 1}:
+        words = "The part is not the one behind the last, as a sequential upload wants it."
+        raise OSSError(400, "PartNotSequential", words)
     require_digest(request)
     part = Part(content=request.content, has_crc=True, modified=state.now)
     upload.parts[part_number] = part

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from tests.support import (
     oss_bucket_calls,
     oss_listing,
+    oss_live,
     oss_multipart,
     oss_object_settings,
     oss_reading,
@@ -35,7 +36,7 @@ _BUCKET: dict[tuple[str, str], tuple[str, Operation]] = {
         "GetBucketArchiveDirectRead",
         oss_bucket_calls.get_direct_read,
     ),
-    ("GET", "live"): ("ListLiveChannel", oss_bucket_calls.list_live_channels),
+    ("GET", "live"): ("ListLiveChannel", oss_live.list_channels),
     ("GET", "list-type"): ("ListObjectsV2", oss_listing.list_objects_v2),
     ("GET", ""): ("ListObjects", oss_listing.list_objects),
     ("PUT", "acl"): ("PutBucketAcl", oss_bucket_calls.put_acl),
@@ -56,6 +57,7 @@ _OBJECT: dict[tuple[str, str], tuple[str, Operation]] = {
     ("GET", "tagging"): ("GetObjectTagging", oss_object_settings.get_tags),
     ("GET", "symlink"): ("GetSymlink", oss_object_settings.get_symlink),
     ("GET", "objectMeta"): ("GetObjectMeta", oss_reading.get_object_meta),
+    ("GET", "live"): ("GetLiveChannelInfo", oss_live.get_channel),
     ("GET", ""): ("GetObject", oss_reading.get_object),
     ("HEAD", "objectMeta"): ("GetObjectMeta", oss_reading.get_object_meta),
     ("HEAD", ""): ("HeadObject", oss_reading.head_object),
@@ -63,6 +65,7 @@ _OBJECT: dict[tuple[str, str], tuple[str, Operation]] = {
     ("PUT", "acl"): ("PutObjectACL", oss_object_settings.put_acl),
     ("PUT", "tagging"): ("PutObjectTagging", oss_object_settings.put_tags),
     ("PUT", "symlink"): ("PutSymlink", oss_writing.put_symlink),
+    ("PUT", "live"): ("PutLiveChannel", oss_live.put_channel),
     ("PUT", ""): ("PutObject", oss_writing.put_object),
     ("POST", "uploads"): ("InitiateMultipartUpload", oss_multipart.initiate),
     ("POST", "uploadId"): ("CompleteMultipartUpload", oss_multipart.complete),
@@ -70,6 +73,7 @@ _OBJECT: dict[tuple[str, str], tuple[str, Operation]] = {
     ("POST", "restore"): ("RestoreObject", oss_object_settings.restore),
     ("DELETE", "uploadId"): ("AbortMultipartUpload", oss_multipart.abort),
     ("DELETE", "tagging"): ("DeleteObjectTagging", oss_object_settings.delete_tags),
+    ("DELETE", "live"): ("DeleteLiveChannel", oss_live.delete_channel),
     ("DELETE", ""): ("DeleteObject", oss_writing.delete_object),
 }
 _COPIES: dict[str, tuple[str, Operation]] = {

@@ -69,6 +69,7 @@ def require_overwritable(bucket: Bucket, request: Request) -> None:
 def stored_answer(bucket: Bucket, made: StoredObject) -> Answer:
     """Return what a writer is told: ETag, CRC, and version."""
     headers = {"etag": f'"{made.etag}"', **bucket.shown_version(made)}
+    headers |= {k: v for k, v in made.headers.items() if k.startswith("x-oss-server-side-")}
     if made.has_crc:
         headers["x-oss-hash-crc64ecma"] = str(made.content.crc64)
     return Answer(headers=headers)
