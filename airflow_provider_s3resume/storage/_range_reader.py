@@ -155,7 +155,9 @@ def _direct(raw: Any) -> Callable[[memoryview], int] | None:  # noqa: ANN401 - u
     urllib3 and http.client each parse the body in their own way, so they are left to urllib3.
     """
     beneath = getattr(raw, "_fp", None)
-    if not isinstance(beneath, http.client.HTTPResponse) or beneath.length is None:
+    if not isinstance(beneath, http.client.HTTPResponse):
+        return None
+    if beneath.length is None or raw.length_remaining is None:
         return None
 
     def receive(buffer: memoryview) -> int:

@@ -104,6 +104,7 @@ def test_c41_a_code_has_its_kind(code: str, status: int, kind: type[e.StoreError
     assert type(found) is kind
     assert "oss://b/k" in str(found)
     assert str(status) in str(found)
+    assert found.__cause__ is None
     if code:
         expected = f"{code} (HTTP {status}, EC 0002-00000040, request 5C3D9175B6FC201293AD): words"
         assert found.detail == expected

@@ -16,7 +16,13 @@ from airflow_provider_s3resume.exceptions import (
     UnsupportedError,
 )
 from airflow_provider_s3resume.plan.digests import Checksum, ChecksumAlgorithm
-from airflow_provider_s3resume.plan.objects import ByteRange, Hindrance, ObjectInfo, SourceIdentity
+from airflow_provider_s3resume.plan.objects import (
+    ByteRange,
+    Hindrance,
+    KeyRange,
+    ObjectInfo,
+    SourceIdentity,
+)
 from airflow_provider_s3resume.storage._oss_headers import Answer, object_info, size_of
 from airflow_provider_s3resume.storage.base import NewUpload, ObjectStore
 from airflow_provider_s3resume.storage.checksums import checksum_value
@@ -249,6 +255,11 @@ def test_the_longest_key_is_read(oss: OSSWorld) -> None:
     oss.put(key, b"data")
     store = oss.store()
     assert [one.key for one in store.list_objects(key)] == [key]
+    assert [one.key for one in store.list_objects("", KeyRange(start=key))] == [key]
+    assert len(oss.last("ListObjectsV2").query["start-after"].encode()) == 1023
+    # A place that would take 1,024 bytes is too long by one.
+    list(store.list_objects("", KeyRange(start="k" * 1020)))
+    assert len(oss.last("ListObjectsV2").query["start-after"].encode()) == 1020
     assert read_all(store, key) == b"data"
     assert store.get_tags(key) == {}
 

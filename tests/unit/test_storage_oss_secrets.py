@@ -137,6 +137,7 @@ def test_c42_without_the_filter_there_would_be_secrets(
     assert {TOKEN, "security-token", "string to be signed"} <= set(_seen(everything.text))
 
 
+@pytest.mark.usefixtures("everything")
 def test_every_logger_of_the_sdk_is_guarded() -> None:
     """Each module of the SDK that has a logger has one that gives out warnings only."""
     folder = Path(oss2.__file__).parent
