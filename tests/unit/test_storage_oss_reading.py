@@ -200,14 +200,14 @@ def test_c12_a_body_that_ends_early_is_an_error(oss: OSSWorld, kind: str, after:
 def test_a_silent_service_is_left(oss: OSSWorld, after: int | None) -> None:
     """No byte for the read timeout is an error, before the answer or inside of it."""
     oss.put("k", DATA)
-    store = oss.store(IMPATIENT)
-    identity = store.head("k").identity()
+    patient = oss.store()
+    identity = patient.head("k").identity()
     # It would stall until the server stops.
     oss.fault(Fault(kind="stall", operation="GetObject", after_bytes=after))
     with pytest.raises(TransientStoreError):
-        read_all(store, "k", None, identity)
+        read_all(oss.store(IMPATIENT), "k", None, identity)
     oss.server.faults.release()
-    assert read_all(store, "k", None, identity) == DATA
+    assert read_all(patient, "k", None, identity) == DATA
 
 
 def test_an_abort_ends_a_read_that_waits(oss: OSSWorld) -> None:

@@ -8,6 +8,7 @@ import logging
 import logging.config
 import traceback
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import oss2
@@ -24,6 +25,7 @@ from tests.support.oss_faults import Fault
 from tests.support.oss_server import OSSServer
 from tests.support.oss_world import OSSWorld, read_all
 from tests.support.ports import free_port
+from tests.support.processes import wait_until
 from tests.support.tls import make_certificate
 
 TOKEN = "CAISzgJ1q6Ft5B2yfSjIr5fSGv3zj7oR8oKKaHWFnDZnd0pUOZkKyGEPpFfYxKhsDmRLXwDGYdPcDz9VyLbmJ"
@@ -266,3 +268,24 @@ def test_nobody_there_may_be_asked_again(oss: OSSWorld) -> None:
     oss.fault(Fault(kind="stall", after_bytes=None))
     with pytest.raises(TransientStoreError):
         oss.store(OSSSettings(read_timeout_s=0.2)).head("k")
+
+
+def test_an_abort_ends_a_read_that_waits_behind_tls(tmp_path: Path) -> None:
+    """What blocks there is the library of TLS, and it is unblocked just so."""
+    certificate = make_certificate(tmp_path)
+    with OSSServer(certificate=certificate) as server:
+        oss = OSSWorld(server)
+        oss.put("k", b"data" * 100_000)
+        store = oss.store(OSSSettings(verify=str(certificate.ca_file)))
+        identity = store.head("k").identity()
+        oss.fault(Fault(kind="stall", operation="GetObject", after_bytes=10))
+        reader = store.open_range("k", None, identity)
+        with ThreadPoolExecutor(1) as thread:
+            waiting = thread.submit(reader.readinto, memoryview(bytearray(1000)))
+            wait_until(lambda: server.faults.stalled == 1, deadline_s=10, what="a stall")
+            reader.abort()
+            with pytest.raises(TransientStoreError):
+                waiting.result(10)
+        reader.close()
+        server.faults.release()
+        assert read_all(store, "k", None, identity) == b"data" * 100_000
