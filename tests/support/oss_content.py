@@ -153,11 +153,11 @@ def _block_twice() -> bytes:
 def _repeated_crc(crc: int, times: int) -> int:
     """Return the CRC of ``times`` rounds with this CRC each, by doubling."""
     length = BLOCK * _TURNS
-    whole, whole_length = 0, 0
+    whole = 0
     while times:
         if times & 1:
-            whole = combined_crc([(whole, whole_length), (crc, length)])
-            whole_length += length
+            # The length of the first of two plays no part.
+            whole = combined_crc([(whole, 0), (crc, length)])
         crc, length = combined_crc([(crc, length), (crc, length)]), length * 2
         times >>= 1
     return whole

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
 import socket
 import struct
 import termios
@@ -164,7 +163,7 @@ class Sender:
         return False
 
     def _reset(self) -> None:
-        """Close with RST instead of FIN, once all that was sent has arrived."""
+        """Let the connection end with RST instead of FIN, once all that was sent has arrived."""
 
         def is_drained() -> bool:
             waiting = fcntl.ioctl(self._connection.fileno(), termios.TIOCOUTQ, b"\0" * 4)
@@ -173,10 +172,9 @@ class Sender:
         # A client that reads too slowly is reset without the rest.
         with contextlib.suppress(TimeoutError):
             wait_until(is_drained, deadline_s=_DRAIN_DEADLINE_S, what="the body has arrived")
-        now = struct.pack("ii", 1, 0)
-        self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, now)
-        # Detached, for readers of the same socket would keep it open.
-        os.close(self._connection.detach())
+        at_once = struct.pack("ii", 1, 0)
+        self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+        self._connection.close()
 
     def _write(self, head: bytes, pieces: Iterable[memoryview]) -> bool:
         waiting = head

@@ -112,6 +112,12 @@ def test_a_stall_does_not_outlive_the_server(server: OSSServer, connect: Connect
         connection.getresponse().read()
 
 
+def test_nothing_stalls_once_the_server_stops(server: OSSServer) -> None:
+    """An answer that comes to its stall late is broken off at once."""
+    server.stop()
+    assert not server.faults.stall(None)
+
+
 def test_a_short_stall_goes_on_by_itself(server: OSSServer, connect: Connect) -> None:
     """A stall of some time ends without being released."""
     server.faults.add(Fault(kind="stall", seconds=0.01))
