@@ -1,11 +1,13 @@
-"""What Airflow reads about the provider when it starts; imports nothing."""
+"""What Airflow reads about the provider when it starts; imports nothing of Airflow or an SDK."""
 
 from __future__ import annotations
 
+from importlib import metadata
 from typing import Any
 
 PACKAGE = "airflow_provider_s3resume"
 INTEGRATION = "S3 Resume"
+ALIBABA = "apache-airflow-providers-alibaba"
 
 
 def get_provider_info() -> dict[str, Any]:
@@ -28,10 +30,30 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "sensors": [_modules("sensors", "bucket_diff")],
         "triggers": [_modules("triggers", "bucket_diff")],
-        # Not ``oss``: where the alibaba provider is installed that type is its own, and ours,
-        # being first by name, would take its place. Connections of that type are read all the same.
-        "connection-types": [_connection_type(), _oss_connection_type()],
+        "connection-types": [_connection_type(), *_oss_connection_types()],
     }
+
+
+def _oss_connection_types() -> list[dict[str, Any]]:
+    """Return our own type, and ``oss`` where the alibaba provider does not register it.
+
+    Being first by name, we would take its type away. Connections of that type are read all the
+    same; their form is then the alibaba provider's.
+    """
+    own = _oss_connection_type(
+        "s3resume_oss", "OwnTypeOSSResumeHook", "Alibaba Cloud OSS (s3resume)"
+    )
+    if _is_installed(ALIBABA):
+        return [own]
+    return [_oss_connection_type("oss", "OSSResumeHook", "Alibaba Cloud OSS"), own]
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _modules(folder: str, *names: str) -> dict[str, Any]:
@@ -94,11 +116,11 @@ def _connection_fields() -> dict[str, Any]:
     }
 
 
-def _oss_connection_type() -> dict[str, Any]:
+def _oss_connection_type(conn_type: str, hook_class: str, name: str) -> dict[str, Any]:
     return {
-        "connection-type": "s3resume_oss",
-        "hook-class-name": f"{PACKAGE}.hooks.oss.OSSResumeHook",
-        "hook-name": "Alibaba Cloud OSS (s3resume)",
+        "connection-type": conn_type,
+        "hook-class-name": f"{PACKAGE}.hooks.oss.{hook_class}",
+        "hook-name": name,
         "conn-fields": _oss_connection_fields(),
         "ui-field-behaviour": {
             "hidden-fields": [],

@@ -1,4 +1,4 @@
-"""Move a bucket of Alibaba Cloud OSS to S3, in as many runs as it takes."""
+"""Keep an S3 bucket in step with a bucket of Alibaba Cloud OSS, every night until the switch."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from airflow_provider_s3resume.operators.params import (
 from airflow_provider_s3resume.operators.sync import RETRIES, sync_task_group
 
 POOL = "s3resume_transfer"
+SCHEDULE = os.environ.get("S3RESUME_SCHEDULE", "0 2 * * *")
+"""Cron expression; ``none`` leaves the DAG to manual runs and to other DAGs."""
 RETRY_DELAY = timedelta(seconds=float(os.environ.get("S3RESUME_RETRY_DELAY_S", "30")))
 """Before the second attempt of a task; it doubles with each further one, up to ten minutes."""
 
@@ -35,14 +37,17 @@ object failed. Objects that lie at the target only are left alone.
 Whatever ends a task, the next attempt goes on at the part where it stopped. A run copies what
 arrived at the source since the one before, so that the last run before the switch is a short one.
 
+Every object is proven by the CRC-64 that OSS keeps of it; the report counts those that have none
+and were proven in another way (`verified_by`).
+
 ### Before the first run
 
-* Make a connection of type `s3resume_oss` (or `oss`) with keys that may read, and one of type `aws`
+* Make a connection of type `oss` (or `s3resume_oss`) with keys that may read, and one of type `aws`
   or `s3resume` for the target. Their ids, and both URIs, are parameters; their defaults come from
   `S3RESUME_OSS_CONN_ID`, `S3RESUME_OSS_SOURCE_URI`, `S3RESUME_TARGET_CONN_ID`,
   `S3RESUME_TARGET_URI` and `S3RESUME_STATE_URI` in the environment.
-* `S3RESUME_RETRY_DELAY_S` in the environment is the number of seconds before a task's second
-  attempt (30; then it doubles).
+* `S3RESUME_SCHEDULE` in the environment is the schedule (`0 2 * * *`; `none` for no schedule),
+  `S3RESUME_RETRY_DELAY_S` the seconds before a task's second attempt (30; then it doubles).
 * Make the pool of the transfer tasks: `airflow pools set {POOL} 4 "S3 transfers"`.
 * Restore what is archived: objects of the classes Archive, ColdArchive and DeepColdArchive cannot
   be read before, and fail by name.
@@ -56,10 +61,12 @@ the link's key, `report` copies nothing and names the link.
 
 asks for all parameters. With *Dry run* it plans and reports, and copies nothing.
 """,
-    schedule=None,
+    schedule=None if SCHEDULE == "none" else SCHEDULE,
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
+    # The last resort: whatever hangs, the next night's run starts.
+    dagrun_timeout=timedelta(hours=20),
     params={
         **sides_params(
             source_conn_id=os.environ.get("S3RESUME_OSS_CONN_ID", "oss_source"),

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from airflow_provider_s3resume.storage.base import ObjectStore
     from airflow_provider_s3resume.storage.layers import Wait
 
+_FORM = "s3resume_oss"
+"""The type whose form is always described; that of ``oss`` is the same, where it is ours."""
+
 
 class OSSResumeHook(BaseHook):
     """Stores on Alibaba Cloud OSS.
@@ -28,16 +31,17 @@ class OSSResumeHook(BaseHook):
     Takes connections of the alibaba provider's type ``oss``, whether or not that provider is
     installed, with its fields (``auth_type``, ``access_key_id``, ``access_key_secret``, ``region``,
     ``endpoint``, the bucket in ``schema``), and of our own type ``s3resume_oss``, which is the same
-    with a form. What else a connection can say stands in ``docs/connections.md``.
+    and never another provider's. What else a connection can say stands in
+    ``docs/connections.md``.
 
     :param oss_conn_id: the connection.
     :param parameter: what errors call the connection, such as ``source_conn_id``.
     """
 
     conn_name_attr: ClassVar[str] = "oss_conn_id"
-    default_conn_name: ClassVar[str] = "s3resume_oss_default"
-    conn_type: ClassVar[str] = "s3resume_oss"
-    hook_name: ClassVar[str] = "Alibaba Cloud OSS, for s3resume"
+    default_conn_name: ClassVar[str] = "oss_default"
+    conn_type: ClassVar[str] = "oss"
+    hook_name: ClassVar[str] = "Alibaba Cloud OSS"
 
     def __init__(
         self, oss_conn_id: str = default_conn_name, *, parameter: str = "oss_conn_id"
@@ -120,9 +124,17 @@ class OSSResumeHook(BaseHook):
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
         """Return what the connection form shows, for releases that do not read it elsewhere."""
-        return form_behaviour(cls.conn_type)
+        return form_behaviour(_FORM)
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """Return the form's additional fields, for releases that do not read them elsewhere."""
-        return form_widgets(cls.conn_type)
+        return form_widgets(_FORM)
+
+
+class OwnTypeOSSResumeHook(OSSResumeHook):
+    """The same for the type that is ours where ``oss`` is the alibaba provider's."""
+
+    default_conn_name: ClassVar[str] = "s3resume_oss_default"
+    conn_type: ClassVar[str] = "s3resume_oss"
+    hook_name: ClassVar[str] = "Alibaba Cloud OSS (s3resume)"

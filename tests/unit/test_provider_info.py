@@ -16,11 +16,12 @@ from airflow.providers_manager import ProviderInfo, ProvidersManager
 from airflow.utils.deprecation_tools import DeprecatedImportWarning
 
 import airflow_provider_s3resume
+from airflow_provider_s3resume import get_provider_info as info_module
 from airflow_provider_s3resume.get_provider_info import get_provider_info
 from airflow_provider_s3resume.hooks._airflow import BaseHook
 from airflow_provider_s3resume.hooks._connections import OWN_FIELDS
 from airflow_provider_s3resume.hooks._oss_connections import OSS_FIELDS
-from airflow_provider_s3resume.hooks.oss import OSSResumeHook
+from airflow_provider_s3resume.hooks.oss import OSSResumeHook, OwnTypeOSSResumeHook
 from airflow_provider_s3resume.hooks.s3 import S3ResumeHook
 
 NAME = "airflow-provider-s3resume"
@@ -52,7 +53,8 @@ def hook_of(manager: Any, conn_type: str) -> Any:
     ("conn_type", "hook_class", "field"),
     [
         ("s3resume", "hooks.s3.S3ResumeHook", "list_order"),
-        ("s3resume_oss", "hooks.oss.OSSResumeHook", "symlinks"),
+        ("oss", "hooks.oss.OSSResumeHook", "symlinks"),
+        ("s3resume_oss", "hooks.oss.OwnTypeOSSResumeHook", "symlinks"),
     ],
 )
 def test_airflow_finds_provider_hook_and_form(conn_type: str, hook_class: str, field: str) -> None:
@@ -84,6 +86,7 @@ def test_the_alibaba_providers_connection_type_stays_its_own(
             {"connection-type": "oss", "hook-class-name": hook_class, "hook-name": "OSS"}
         ],
     }
+    monkeypatch.setattr(info_module, "_is_installed", lambda name: installed and name == ALIBABA)
     known = {NAME: ProviderInfo("1", get_provider_info())}
     if installed:
         known[ALIBABA] = ProviderInfo("3.5.2", described)
@@ -96,10 +99,10 @@ def test_the_alibaba_providers_connection_type_stays_its_own(
     manager.initialize_providers_hooks()
     hooks = manager._hooks_lazy_dict
     assert {"s3resume", "s3resume_oss"} <= set(hooks)
-    assert ("oss" in hooks) is installed
-    if installed:
-        found = manager._hook_provider_dict["oss"]
-        assert (found.package_name, found.hook_class_name) == (ALIBABA, hook_class)
+    ours = (NAME, "airflow_provider_s3resume.hooks.oss.OSSResumeHook")
+    found = manager._hook_provider_dict["oss"]
+    theirs = (ALIBABA, hook_class)
+    assert (found.package_name, found.hook_class_name) == (theirs if installed else ours)
     assert hooks["s3resume_oss"].package_name == NAME
     assert "already" not in caplog.text
 
@@ -123,11 +126,11 @@ def test_every_module_is_named_and_can_be_imported() -> None:
 
 def test_the_fields_of_the_form_are_read() -> None:
     """What a person enters must not be lost: a field is botocore's or one of ours."""
-    ours, oss = get_provider_info()["connection-types"]
+    ours, oss, own_oss = get_provider_info()["connection-types"]
     assert set(ours["conn-fields"]) - {"region_name"} <= OWN_FIELDS
     assert set(oss["conn-fields"]) <= OSS_FIELDS
     hooks: list[tuple[type[BaseHook], dict[str, Any]]]
-    hooks = [(S3ResumeHook, ours), (OSSResumeHook, oss)]
+    hooks = [(S3ResumeHook, ours), (OSSResumeHook, oss), (OwnTypeOSSResumeHook, own_oss)]
     for hook, connection in hooks:
         behaviour: Any = hook.get_ui_field_behaviour()
         assert behaviour["relabeling"] == connection["ui-field-behaviour"]["relabeling"]
