@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.places import Places
+from tests.support.oss_server import OSSServer
+from tests.support.oss_stage import source_env
 from tests.support.wired_stage import WiredStage
 
 HERE = Path(__file__).resolve().parent
@@ -27,9 +29,20 @@ def _uses_the_stage(item: pytest.Item) -> bool:
 
 
 @pytest.fixture(scope="session")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WiredStage]:
+def oss_server() -> Iterator[OSSServer]:
+    """Give an OSS that the stage's Airflow has a connection to: use buckets of your own."""
+    with OSSServer() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory, oss_server: OSSServer) -> Iterator[WiredStage]:
     """Give the running stage, its source filled with the demo's data."""
-    env = {"S3RESUME_POKE_INTERVAL_S": "1", "S3RESUME_RETRY_DELAY_S": "1"}
+    env = {
+        "S3RESUME_POKE_INTERVAL_S": "1",
+        "S3RESUME_RETRY_DELAY_S": "1",
+        **source_env(oss_server.endpoint),
+    }
     with WiredStage(tmp_path_factory.mktemp("stage"), env=env) as running:
         yield running
 
