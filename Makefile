@@ -11,7 +11,7 @@ IN_VENV := .venv/bin/python
 SUITES := $(IN_VENV) -m tests.support.suites
 
 .PHONY: help env demo demo-stop demo-oss demo-oss-stop clean lint format test test-fast test-integration test-fault \
-	test-e2e test-kill test-wheel
+	test-e2e test-kill test-wheel bench-oss
 
 help:
 	@echo 'make env            make or renew the environment (.tools, .venv)'
@@ -23,6 +23,7 @@ help:
 	@echo 'make test-fast      lint and the tests that need nothing but Python'
 	@echo 'make test           everything; single suites: make test-integration, test-fault, test-e2e,'
 	@echo '                    test-kill, test-wheel'
+	@echo 'make bench-oss      CPU of reads from OSS, beside a bare urllib3 (minutes; wants an idle machine)'
 	@echo 'make clean          remove all that the other targets made'
 
 env:
@@ -60,3 +61,6 @@ test: env
 
 test-integration test-fault test-e2e test-kill test-wheel: test-%: env
 	@$(SUITES) $*
+
+bench-oss: env
+	@$(IN_VENV) -m benchmarks.oss_read

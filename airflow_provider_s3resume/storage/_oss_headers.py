@@ -132,9 +132,9 @@ def _checksums(answer: Answer) -> tuple[Checksum, ...]:
 
 def _attributes(headers: Mapping[str, str]) -> ContentAttributes:
     metadata = {
-        name.lower().removeprefix(_METADATA): as_unicode(text)
-        for name, text in headers.items()
-        if name.lower().startswith(_METADATA)
+        lower.removeprefix(_METADATA): as_unicode(headers[name])
+        for name in headers
+        if (lower := name.lower()).startswith(_METADATA)
     }
     return ContentAttributes(
         content_type=headers.get("content-type"),

@@ -8,18 +8,22 @@ cookies.
 from __future__ import annotations
 
 import logging
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 import oss2
 import requests
 from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
 
 from airflow_provider_s3resume.exceptions import InvalidInputError
 from airflow_provider_s3resume.storage._oss_settings import OSSSettings, endpoint_url
 
 _MOST_OF_AN_ERROR: Final = 64 * 1024
 _SIGNED_WITH_REGION: Final = "v4"
+_ADDRESSES_KEPT: Final = 64
+_WITHOUT_BODY: Final = frozenset({"GET", "HEAD"})
 
 
 class _WithoutSecrets(logging.Filter):
@@ -50,6 +54,13 @@ silence_sdk()
 class _PlainResponse(oss2.http.Response):  # type: ignore[misc]  # oss2 has no types
     """An answer whose body is read as it came, never decoded."""
 
+    def __init__(self, answer: requests.Response) -> None:
+        # oss2's own puts all headers into a text for its log first, whatever the log's level is.
+        self.response = answer
+        self.status = answer.status_code
+        self.headers = answer.headers
+        self.request_id = answer.headers.get("x-oss-request-id", "")
+
     def read(self, amt: int | None = None) -> Any:  # noqa: ANN401 - bytes, by urllib3 1 and 2
         """Return the whole body, or up to ``amt`` bytes of it.
 
@@ -60,6 +71,46 @@ class _PlainResponse(oss2.http.Response):  # type: ignore[misc]  # oss2 has no t
         return self.response.raw.read(most, decode_content=False)
 
 
+class _PlainAdapter(HTTPAdapter):
+    """Gives answers out with what oss2 looks at, and no cookies."""
+
+    def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:  # noqa: ANN401 - urllib3 1 and 2 differ
+        """Return urllib3's answer as one of requests."""
+        answer = requests.Response()
+        answer.status_code = resp.status
+        answer.headers = CaseInsensitiveDict(resp.headers)
+        answer.raw = resp
+        answer.reason = resp.reason
+        answer.request = req
+        return answer
+
+
+@lru_cache(maxsize=_ADDRESSES_KEPT)
+def _address(url: str, parameters: tuple[tuple[str, str], ...]) -> str | None:
+    """Return an address as requests sends it; all ranges of one object have the same.
+
+    :raises requests.RequestException: if it is none.
+    """
+    request = requests.PreparedRequest()
+    request.prepare_url(url, dict(parameters))
+    return request.url
+
+
+def _prepared(req: Any) -> requests.PreparedRequest:  # noqa: ANN401 - oss2 has no types
+    """Return a request of oss2 as one of requests.
+
+    It has neither cookies nor another authorization than the signature.
+    """
+    request = requests.PreparedRequest()
+    request.prepare_method(req.method)
+    request.url = _address(req.url, tuple(req.params.items()))
+    # oss2 says so of headers that requests would add.
+    request.prepare_headers({name: text for name, text in req.headers.items() if text is not None})
+    if req.data or req.method not in _WITHOUT_BODY:
+        request.prepare_body(req.data or None, None)
+    return request
+
+
 class PlainSession(oss2.Session):  # type: ignore[misc]  # oss2 has no types
     """What oss2 sends its requests through: the adapter of requests, without a session around it.
 
@@ -68,7 +119,7 @@ class PlainSession(oss2.Session):  # type: ignore[misc]  # oss2 has no types
     """
 
     def __init__(self, settings: OSSSettings) -> None:
-        adapter = HTTPAdapter(pool_maxsize=settings.connections, pool_block=False)
+        adapter = _PlainAdapter(pool_maxsize=settings.connections, pool_block=False)
         super().__init__(adapter=adapter)
         # Nothing is sent through oss2's own; should anything ever be, then not as it would be.
         self.session.trust_env = False
@@ -81,19 +132,9 @@ class PlainSession(oss2.Session):  # type: ignore[misc]  # oss2 has no types
 
         :raises oss2.exceptions.RequestError: as oss2's own session does.
         """
-        request = requests.PreparedRequest()
-        # oss2 says so of headers that requests would add.
-        headers = {name: value for name, value in req.headers.items() if value is not None}
         try:
-            request.prepare(
-                method=req.method,
-                url=req.url,
-                headers=headers,
-                data=req.data or None,
-                params=req.params,
-            )
             answer = self._adapter.send(
-                request,
+                _prepared(req),
                 stream=True,
                 timeout=timeout,
                 verify=self._verify,
