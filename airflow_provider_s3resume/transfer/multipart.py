@@ -23,7 +23,13 @@ from airflow_provider_s3resume.exceptions import (
     UploadNotFoundError,
     VerificationError,
 )
-from airflow_provider_s3resume.plan.digests import COMBINABLE, ChecksumAlgorithm, normal_etag
+from airflow_provider_s3resume.plan.digests import (
+    COMBINABLE,
+    ChecksumAlgorithm,
+    Match,
+    compare_checksums,
+    normal_etag,
+)
 from airflow_provider_s3resume.plan.resume import (
     Checkpoint,
     Continue,
@@ -52,6 +58,7 @@ from airflow_provider_s3resume.transfer.proving import (
     look,
     source_algorithm_for,
     source_proof,
+    without_target,
 )
 from airflow_provider_s3resume.transfer.rereading import prove_whole
 from airflow_provider_s3resume.transfer.uploads import UploadRecord, same_part
@@ -373,7 +380,7 @@ class _MultipartCopy:
     def _finish(self, prepared: _Prepared, reread: int) -> Landed:
         upload, notes = self._upload()
         checkpoint = prepared.record.checkpoint
-        parts = self._covering(prepared.record)
+        parts, shown = self._covering(prepared.record)
         expected = self._expected(parts)
         self._last_expected = expected
         proof = self._proven(checkpoint, expected, parts)
@@ -382,10 +389,11 @@ class _MultipartCopy:
         found = look(self._context.target, self._key)
         check_landed(self.uri, found, expected, written.etag if written else None)
         lost = self._lost(found) if found else []
+        arrived = shown or self._have_arrived(found, expected)
         return Landed(
             status=Status.COPIED,
             target_etag=normal_etag(found.etag) if found else None,
-            proof=proof,
+            proof=proof if arrived else without_target(proof, self._algorithm),
             sent_parts=len(self._moved),
             kept_parts=len(prepared.kept) + reread,
             reread_parts=reread,
@@ -405,8 +413,23 @@ class _MultipartCopy:
         supported = self._context.target.capabilities.conditional_complete
         return condition_of(self._entry, supported=supported)
 
-    def _covering(self, record: UploadRecord) -> list[PartRecord]:
-        """Return the parts that ListParts gives, if they are ours and cover the object."""
+    def _have_arrived(self, found: ObjectInfo | None, expected: Expected) -> bool:
+        """Tell whether the target's service is known to have looked at the bytes that arrived."""
+        # Either each part's Content-MD5 was sent, or each part's ETag was compared.
+        if self._algorithm is ChecksumAlgorithm.MD5 or self._md5_etags():
+            return True
+        ours = [expected.checksum] if expected.checksum is not None else []
+        return found is not None and compare_checksums(found.checksums, ours) is Match.SAME
+
+    def _md5_etags(self) -> bool:
+        plain = self._context.config.options.encryption in PLAIN_ENCRYPTION
+        return plain and self._context.target.capabilities.md5_etags
+
+    def _covering(self, record: UploadRecord) -> tuple[list[PartRecord], bool]:
+        """Return the parts that ListParts gives, if they are ours and cover the object.
+
+        :returns: also whether the target shows the checksum of each, as it was sent.
+        """
         checkpoint = record.checkpoint
         listed = self._parts_of(checkpoint.upload_id or "")
         mine = record.parts()
@@ -421,14 +444,15 @@ class _MultipartCopy:
         absent = [n for n in range(1, checkpoint.layout.count + 1) if n not in seen]
         if absent:
             raise _StartOverError(f"part {absent[0]} is not listed by the target")
-        return [seen[number] for number in sorted(seen)]
+        shown = all(
+            p.checksum is not None and p.checksum == mine[p.part_number].checksum for p in listed
+        )
+        return [seen[number] for number in sorted(seen)], shown
 
     def _proven(
         self, checkpoint: Checkpoint, expected: Expected, parts: Sequence[PartRecord]
     ) -> Proof:
-        plain = self._context.config.options.encryption in PLAIN_ENCRYPTION
-        md5_etags = plain and self._context.target.capabilities.md5_etags
-        written = WrittenParts(parts=parts, md5_etags=md5_etags, algorithm=self._algorithm)
+        written = WrittenParts(parts=parts, md5_etags=self._md5_etags(), algorithm=self._algorithm)
         try:
             return prove_whole(
                 self._context, self._source, self._info, checkpoint.layout, expected, written

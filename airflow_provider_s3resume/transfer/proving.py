@@ -133,6 +133,17 @@ def source_proof(info: ObjectInfo, ours: Sequence[Checksum]) -> Proof | None:
     return Proof.CRC64 if alibaba else Proof.CHECKSUM
 
 
+def without_target(proof: Proof, algorithm: ChecksumAlgorithm | None) -> Proof:
+    """Return what is left of a proof if the target's service shows nothing of what has arrived.
+
+    :param algorithm: of the checksums that were sent with the parts, which the service is said to
+        check.
+    """
+    if proof is Proof.ETAG:
+        return proof  # It is the target's own.
+    return Proof.PARTS if algorithm is not None else Proof.NONE
+
+
 def vouched_md5(store: ObjectStore, info: ObjectInfo) -> str | None:
     """Return the hexadecimal MD5 of the object's bytes, if its ETag is known to be that."""
     plain = info.md5_etag and info.encryption in PLAIN_ENCRYPTION

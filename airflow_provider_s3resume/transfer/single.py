@@ -117,7 +117,7 @@ class _Put:
             except DigestRejectedError:
                 if attempt == _TRIES - 1:
                     raise
-                self._look_closer()
+                self._after_rejection()
             except ThrottledError:
                 raise  # Refused, and repeated by the store's layers as often as can help.
             except (TransientStoreError, PreconditionFailedError, ObjectNotFoundError) as error:
@@ -128,30 +128,38 @@ class _Put:
                     return landed
                 self._context.stop.wait(_FIRST_WAIT_S * 2**attempt)
             else:
-                self._check_arrived(written)
+                arrived = self._check_arrived(written)
                 self._note_what_is_lost(upload)
                 unprotected = self._condition is None
-                return self._landed(Status.COPIED, written, unprotected=unprotected)
+                return self._landed(
+                    Status.COPIED, written, unprotected=unprotected, arrived=arrived
+                )
         msg = "unreachable"
         raise AssertionError(msg)
 
-    def _check_arrived(self, written: Written) -> None:
+    def _check_arrived(self, written: Written) -> bool:
         """Compare the ETag where nothing else says what arrived (c18).
 
         A service may take a checksum header and ignore it without a word; one that does not gives
-        the checksum back.
+        the checksum back. ``Content-MD5`` is as old as S3, and believed.
 
+        :returns: whether the service is known to have looked at the bytes that arrived.
         :raises VerificationError: if the ETag is an MD5, and of other bytes.
         """
         sent = [self._checksum] if self._checksum else []
         if compare_checksums(written.checksums, sent) is Match.SAME:
-            return
+            return True
+        md5_sent = self._content_md5 is not None or ChecksumAlgorithm.MD5 in {
+            checksum.algorithm for checksum in sent
+        }
         etag, target = md5_of_etag(written.etag), self._context.target
-        if etag is None or not target.capabilities.md5_etags or etag == md5_hex(self._data):
-            return
+        if etag is None or not target.capabilities.md5_etags:
+            return md5_sent
+        if etag == md5_hex(self._data):
+            return True
         found = look(target, self._entry.target_key)
         if found is None or found.encryption not in PLAIN_ENCRYPTION:
-            return  # Under a KMS key an ETag is no MD5.
+            return md5_sent  # Under a KMS key an ETag is no MD5.
         raise VerificationError(
             f"{self._uri}: its ETag {written.etag} is not the MD5 of what was sent, "
             f"{md5_hex(self._data)}, and the service shows no checksum of it; if the service makes "
@@ -196,6 +204,17 @@ class _Put:
         """Return the checksums of the bytes read, in the target's and in the source's algorithm."""
         return [one for one in (self._checksum, self._source_checksum) if one is not None]
 
+    def _after_rejection(self) -> None:
+        """Find out why the target's service computed another digest than it was sent.
+
+        :raises VerificationError: if the bytes read are not those that the source vouches for.
+        """
+        if compare_checksums(self._info.checksums, self._sums()) is Match.SAME:
+            # The bytes are right: if it was not the line, then the source's ETag is no MD5.
+            self._content_md5 = None
+            return
+        self._look_closer()
+
     def _look_closer(self) -> None:
         """Read again what does not have the MD5 that the source's ETag is.
 
@@ -236,7 +255,7 @@ class _Put:
         if found is not None and is_expected(found, expected):
             status = Status.COPIED if lost else Status.ALREADY_THERE
             unprotected = lost and self._condition is None
-            return self._landed(status, found, unprotected=unprotected)
+            return self._landed(status, found, unprotected=unprotected, arrived=True)
         if not lost:
             seen = f"ETag {found.etag}, {found.size} bytes" if found else "no object"
             raise TargetChangedError(
@@ -248,22 +267,25 @@ class _Put:
             raise error
         return None
 
-    def _landed(self, status: Status, found: Written | ObjectInfo, *, unprotected: bool) -> Landed:
+    def _landed(
+        self, status: Status, found: Written | ObjectInfo, *, unprotected: bool, arrived: bool
+    ) -> Landed:
         size = len(self._data)
         sent = status is Status.COPIED
         self._context.progress.add(bytes_moved=size * sent, parts_sent=int(sent))
         return Landed(
             status=status,
             target_etag=normal_etag(found.etag),
-            proof=self._proof(found.etag, found.checksums),
+            proof=self._proof(found.etag, found.checksums, arrived=arrived),
             sent_parts=int(sent),
             bytes_moved=size * sent,
             unprotected=unprotected,
             notes=tuple(self._notes),
         )
 
-    def _proof(self, etag: str | None, checksums: tuple[Checksum, ...]) -> Proof:
-        proof = source_proof(self._info, self._sums())
+    def _proof(self, etag: str | None, checksums: tuple[Checksum, ...], *, arrived: bool) -> Proof:
+        # What was read is the source's; that says nothing yet of what has arrived.
+        proof = source_proof(self._info, self._sums()) if arrived else None
         if proof is Proof.CRC64:
             return proof
         if compare_etags(self._info.etag, etag) is Match.SAME:

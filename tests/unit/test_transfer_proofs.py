@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_s3resume.exceptions import TransientStoreError
 from airflow_provider_s3resume.plan.digests import Checksum, ChecksumAlgorithm
-from airflow_provider_s3resume.storage.base import Capabilities
+from airflow_provider_s3resume.storage.base import Capabilities, WriteOptions
 from airflow_provider_s3resume.storage.checksums import checksum_value
 from airflow_provider_s3resume.storage.memory import MemoryTraits
 from airflow_provider_s3resume.storage.presets import AMAZON_S3
@@ -36,6 +36,7 @@ def world_of(
     crc: bool = True,
     md5: bool = True,
     target: Capabilities = AMAZON_S3,
+    target_traits: MemoryTraits | None = None,
     read_size: int | None = 7,
 ) -> World:
     """Return a world whose source vouches for its object as OSS does, or does not.
@@ -47,6 +48,7 @@ def world_of(
         source=OSS,
         target=target,
         source_traits=MemoryTraits(read_size=read_size, adds_checksum=False),
+        target_traits=target_traits,
     )
     world.seed(data)
     value = Checksum(algorithm=CRC64XZ, value=checksum_value(CRC64XZ, data), full_object=True)
@@ -398,3 +400,64 @@ def test_c19a_an_opaque_etag_over_a_known_layout_is_no_corruption() -> None:
     world.plan()
     outcome = world.run_one()
     assert (outcome.proof, outcome.sent_parts) == (Proof.PARTS, 3)
+
+
+def flip_what_is_sent(operation: str, data: bytes) -> bytes:
+    """Change a byte of whatever is sent to the target."""
+    if operation not in {"PutObject", "UploadPart"} or not data:
+        return data
+    return bytes([data[0] ^ 1, *data[1:]])
+
+
+KMS = replace(CONFIG, options=WriteOptions(encryption="aws:kms"))
+BLIND = replace(AMAZON_S3, part_checksums=(), full_object_checksum=False)
+
+
+@pytest.mark.parametrize("crc", [True, False])
+@pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
+@pytest.mark.parametrize(
+    ("target", "config"),
+    [(replace(BLIND, md5_etags=False), CONFIG), (BLIND, KMS)],
+    ids=["opaque ETags", "KMS"],
+)
+def test_c18_bytes_that_nobody_looked_at_are_not_proven(
+    target: Capabilities, config: CopyConfig, data: bytes, *, crc: bool
+) -> None:
+    """The source's digest is of what was read; if the target shows nothing, nothing is proven."""
+    world = world_of(data, crc=crc, target=target)
+    world.target.in_transit = flip_what_is_sent
+    outcome = world.run_one(config)
+    assert world.target.data(KEY) != data
+    assert outcome.proof is Proof.NONE
+
+
+@pytest.mark.parametrize(
+    ("data", "crc", "md5"),
+    [(SMALL, True, False), (LARGE, True, True), (LARGE, False, True)],
+    ids=["small", "large", "large with an MD5"],
+)
+def test_c18_checksums_that_a_target_ignores_are_no_end_to_end_proof(
+    data: bytes, *, crc: bool, md5: bool
+) -> None:
+    """Under KMS its ETags tell nothing either: what is left is that it should have checked."""
+    traits = MemoryTraits(ignores_checksums=True, adds_checksum=False)
+    world = world_of(data, crc=crc, md5=md5, target_traits=traits)
+    outcome = world.run_one(KMS)
+    assert outcome.proof is Proof.PARTS
+
+
+@pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
+def test_a_target_that_shows_its_checksums_needs_no_md5_etags(data: bytes) -> None:
+    """Amazon S3 under KMS: the checksums that it gives back say what has arrived."""
+    assert world_of(data).run_one(KMS).proof is Proof.CRC64
+
+
+def test_an_etag_that_is_no_md5_does_not_outweigh_a_crc64() -> None:
+    """OSS says of most objects what they are; the bytes have the CRC-64 that it vouches for."""
+    world = world_of(SMALL)
+    stored = world.source.objects[KEY]
+    world.source.objects[KEY] = replace(stored, etag="0" * 32)
+    world.plan()
+    outcome = world.run_one()
+    assert (outcome.status, outcome.proof) == (Status.COPIED, Proof.CRC64)
+    assert world.target.data(KEY) == SMALL
