@@ -43,7 +43,7 @@ The transfer tasks need their pool: `airflow pools set {POOL} 4 "S3 transfers"`.
             source_uri=os.environ.get("S3RESUME_SOURCE_URI", "s3://demo-source/"),
             target_conn_id=os.environ.get("S3RESUME_TARGET_CONN_ID", "s3_target"),
             target_uri=os.environ.get("S3RESUME_TARGET_URI", "s3://demo-target/"),
-            state_uri=os.environ.get("S3RESUME_STATE_URI"),
+            state_uri=os.environ.get("S3RESUME_STATE_URI") or None,
         ),
         **planning_params(),
         **copying_params(),

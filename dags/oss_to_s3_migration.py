@@ -55,7 +55,7 @@ and were proven in another way (`verified_by`).
 ### Symlinks
 
 *Symlinks* says what becomes of them, as S3 has none: `follow` copies what a link points at under
-the link's key, `report` copies nothing and names the link.
+the link's key, `report` copies nothing and names the link. Empty: what the connection says.
 
 ### A manual run
 
@@ -73,7 +73,7 @@ asks for all parameters. With *Dry run* it plans and reports, and copies nothing
             source_uri=os.environ.get("S3RESUME_OSS_SOURCE_URI", "oss://demo-oss/"),
             target_conn_id=os.environ.get("S3RESUME_TARGET_CONN_ID", "s3_target"),
             target_uri=os.environ.get("S3RESUME_TARGET_URI", "s3://demo-target/"),
-            state_uri=os.environ.get("S3RESUME_STATE_URI"),
+            state_uri=os.environ.get("S3RESUME_STATE_URI") or None,
             source_schemes=["oss"],
         ),
         **symlinks_params(),

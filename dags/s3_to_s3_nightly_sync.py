@@ -60,7 +60,7 @@ asks for all parameters. With *Dry run* it plans and reports, and copies nothing
             source_uri=os.environ.get("S3RESUME_SOURCE_URI", "s3://demo-source/"),
             target_conn_id=os.environ.get("S3RESUME_TARGET_CONN_ID", "s3_target"),
             target_uri=os.environ.get("S3RESUME_TARGET_URI", "s3://demo-target/"),
-            state_uri=os.environ.get("S3RESUME_STATE_URI"),
+            state_uri=os.environ.get("S3RESUME_STATE_URI") or None,
         ),
         **planning_params(),
         **copying_params(),

@@ -71,5 +71,6 @@ class SidesOperator(BaseOperator):
             target_uri=self.target_uri or "",
             state_conn_id=optional(self.state_conn_id),
             state_uri=optional(self.state_uri),
-            symlinks=optional(self.symlinks),
+            # A flag is no word about links: YAML makes one of "no".
+            symlinks=None if self.symlinks == "" else self.symlinks,
         )

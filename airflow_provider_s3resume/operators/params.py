@@ -13,6 +13,10 @@ from airflow_provider_s3resume.plan.sides import SYMLINKS
 URI_PATTERN = r"^s3://[A-Za-z0-9][A-Za-z0-9._\-]{1,253}[A-Za-z0-9](/.*)?$"
 RULES = ("size+etag", "size+etag+newer", "size+newer", "size")
 DEFAULT_MEMORY_BUDGET = 128 * MIB
+_CONN_TYPES = {
+    "s3": "`aws` or `s3resume`, for an `s3://` source",
+    "oss": "`oss` or `s3resume_oss`, for an `oss://` source",
+}
 
 SIDES_FROM_PARAMS: Mapping[str, Any] = {
     "source_conn_id": "{{ params.source_conn_id }}",
@@ -23,7 +27,7 @@ SIDES_FROM_PARAMS: Mapping[str, Any] = {
 }
 OSS_SIDES_FROM_PARAMS: Mapping[str, Any] = {
     **SIDES_FROM_PARAMS,
-    "symlinks": "{{ params.symlinks }}",
+    "symlinks": "{{ params.symlinks or '' }}",
 }
 """For DAGs that take :func:`symlinks_params` too: their source is always ``oss://``."""
 PLANNING_FROM_PARAMS: Mapping[str, Any] = {
@@ -49,12 +53,12 @@ def sides_params(
 
     :param source_schemes: which URIs the form takes as a source.
     """
+    types = [_CONN_TYPES[scheme] for scheme in source_schemes]
     return {
         "source_conn_id": _text(
             source_conn_id,
             "Source connection",
-            "Id of a connection of type `aws` or `s3resume`; for an `oss://` source of type `oss` "
-            "or `s3resume_oss`.",
+            f"Id of a connection of type {'; '.join(types)}.",
             "Source",
         ),
         "source_uri": _uri(
@@ -72,8 +76,9 @@ def sides_params(
         "target_uri": _uri(
             target_uri,
             "Target",
-            "Bucket and prefix to write. What stands behind the source prefix in a key is put "
-            "behind this prefix. It must end with `/` (or be empty) just as the source does.",
+            "Bucket and prefix to write, on S3 or a compatible service. What stands behind the "
+            "source prefix in a key is put behind this prefix. It must end with `/` (or be empty) "
+            "just as the source does.",
         ),
         "state_uri": Param(
             state_uri,
@@ -87,16 +92,20 @@ def sides_params(
     }
 
 
-def symlinks_params(default: str = SYMLINKS[0]) -> dict[str, Param]:
-    """Return the parameter that says what is done about links in an ``oss://`` source."""
+def symlinks_params(default: str | None = None) -> dict[str, Param]:
+    """Return the parameter that says what is done about links in an ``oss://`` source.
+
+    :param default: ``None`` for what the source's connection says.
+    """
     return {
         "symlinks": Param(
             default,
-            type="string",
-            enum=list(SYMLINKS),
+            type=["null", "string"],
+            enum=[None, *SYMLINKS],
             title="Symlinks",
             description_md="`follow`: copy what a link points at, under the link's key; `report`: "
-            "copy nothing, and name the link in the report.",
+            "copy nothing, and name the link in the report. Empty: what the connection says, "
+            "which is `follow` if it says nothing.",
             section="Source",
         )
     }

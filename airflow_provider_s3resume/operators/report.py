@@ -83,7 +83,9 @@ def _read_plan(plan: object) -> PlanReference:
     found = document("plan", plan)
     if found is None:
         raise InvalidInputError(
-            "plan", found=None, accepted="the reference of a plan; see the logs of list and diff"
+            "plan",
+            found=None,
+            accepted="the plan that 'diff' makes; 'list' or 'diff' failed, see their logs",
         )
     return PlanReference.from_json_dict(found)
 

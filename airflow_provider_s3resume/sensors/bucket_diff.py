@@ -135,7 +135,7 @@ class BucketDiffSensor(BaseSensorOperator):
                 target_uri=self.target_uri,
                 state_conn_id=optional(self.state_conn_id),
                 state_uri=optional(self.state_uri),
-                symlinks=optional(self.symlinks),
+                symlinks=None if self.symlinks == "" else self.symlinks,
             ),
             run_id=plan_id(context),
             plan=PlanArguments(rule=self.rule, plan_only=self.plan_only),

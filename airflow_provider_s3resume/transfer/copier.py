@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airflow_provider_s3resume.exceptions import (
+    ObjectArchivedError,
     ObjectNotFoundError,
     SourceChangedError,
     TransientStoreError,
@@ -42,6 +43,12 @@ def copy_object(context: CopyContext, entry: CopyEntry) -> Outcome:
     """
     try:
         return _copy(context, entry, entry.identity(), planned=True)
+    except ObjectArchivedError as error:
+        detail = (
+            f"{error.detail}. The object is archived (storage class {entry.storage_class}): "
+            "restore it, then run again"
+        )
+        raise ObjectArchivedError(error.operation, error.subject, detail) from error
     except SourceChangedError:
         if context.config.on_source_change is OnSourceChange.FAIL or entry.version_id is not None:
             raise
@@ -168,7 +175,12 @@ def _check_gone(context: CopyContext, entry: CopyEntry, error: ObjectNotFoundErr
     """
     context.source.check_access(entry.key)
     just_this = KeyRange(start=entry.key, stop=entry.key + "\0")
-    if any(found.key == entry.key for found in context.source.list_objects(entry.key, just_this)):
+    listed = context.source.list_objects(entry.key, just_this)
+    found = next((one for one in listed if one.key == entry.key), None)
+    if found is not None and found.hindrance is not None:
+        detail = f"it was planned, and cannot be copied any more: {found.hindrance.value}"
+        raise ObjectNotFoundError("HeadObject", error.subject, detail) from error
+    if found is not None:
         uri = uri_of(context.source, entry.key)
         detail = "HEAD does not find it, the listing does"
         raise TransientStoreError("HeadObject", uri, detail) from error

@@ -167,7 +167,8 @@ def _naming(parameter: str, store: ObjectStore, prefix: str) -> Iterator[None]:
         found = uri_of(store, prefix)
         detail = (
             f"{error.detail} ({parameter}: found {found!r}, accepted is a bucket that exists and "
-            "that the credentials of its connection may use)"
+            f"that the credentials of its connection, {parameter.replace('_uri', '_conn_id')}, may "
+            "use)"
         )
         raise type(error)(error.operation, error.subject, detail) from error
 
@@ -430,7 +431,8 @@ def _warnings(
         warnings.append("the target checks no checksum: part ETags are compared instead")
     if not target.capabilities.conditional_complete:
         warnings.append("the target has no conditional writes: its objects are unprotected")
-    if not source.capabilities.part_layout:
+    # Where nearly every object comes with a CRC of the whole, no ETag has to be reproduced.
+    if not source.capabilities.part_layout and not source.capabilities.reread_for_md5:
         warnings.append("the source does not tell part layouts: multipart ETags are not reproduced")
     return warnings
 

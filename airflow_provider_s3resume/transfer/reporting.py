@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_s3resume.exceptions import ObjectsFailedError
-from airflow_provider_s3resume.plan.diff import Verb
+from airflow_provider_s3resume.plan.diff import Reason, Verb
 from airflow_provider_s3resume.plan.manifest import dumps
 from airflow_provider_s3resume.transfer.loading import (
     OutcomesReader,
@@ -51,10 +51,13 @@ class RunReport:
     :param skipped: reason → keys, over both listings.
     :param refused: reason → keys that the target cannot hold.
     :param proofs_key: prefix of the files that name the proof of each object.
+    :param noted_key: prefix of the files that name what was refused, links that were not followed,
+        and what only a record says is equal.
     :param verified_by: proof → objects.
     :param unverified: objects that landed and that no verification of this plan has looked at.
     :param notes: kind of note → how often, of the fifty kinds that are most frequent.
     :param copied_keys: keys copied by this run, up to a thousand.
+    :param links: keys of links that were to be reported, up to a thousand.
     :param unprotected: objects written without a condition on what was there.
     """
 
@@ -90,13 +93,15 @@ class RunReport:
     failure_kinds: Mapping[str, int]
     notes: Mapping[str, int]
     copied_keys: tuple[str, ...]
+    noted_key: str = ""
+    links: tuple[str, ...] = ()
     schema: int = field(default=SCHEMA)
 
     def to_json_dict(self) -> dict[str, Any]:
         """Return the figures for XCom: no keys of objects, and no texts from their notes."""
         data = asdict(self)
         data["notes"] = sum(self.notes.values())
-        for name in ("failures", "copied_keys"):
+        for name in ("failures", "copied_keys", "links"):
             del data[name]
         return data
 
@@ -123,6 +128,7 @@ class RunReport:
             f"moved {self.bytes} bytes in {self.seconds:.1f} s ({rate})",
         ]
         lines += [f"note: {note} ({n} times)" for note, n in sorted(self.notes.items())]
+        lines += [f"link, not followed: {key!r}" for key in self.links[:_NAMED_IN_TEXT]]
         lines += [f"failed: {f.key!r}: {f.error}" for f in self.failures[:_NAMED_IN_TEXT]]
         more = self.failed - min(len(self.failures), _NAMED_IN_TEXT)
         return "\n".join([*lines, f"and {more} more failures" if more > 0 else ""]).rstrip()
@@ -170,7 +176,7 @@ def make_report(state: StateLocation, manifest_key: str, *, now: float) -> RunRe
     sums = _Sums(state, manifest)
     for ref in sorted(manifest.batches, key=lambda ref: ref.index):
         sums.take_batch(ref)
-    sums.take_refused()
+    sums.take_noted()
     text = state.read_text(verification_name(manifest_key))
     verification = VerificationSummary.from_json(text) if text is not None else None
     if verification is not None and not sums.looked_at_by(verification):
@@ -226,6 +232,7 @@ class _Sums:
         self._notes = _Kinds()
         self._failures: list[KeyFailure] = []
         self._copied: list[str] = []
+        self._links: list[str] = []
         self._outcomes = OutcomesReader(state)
 
     def take_batch(self, ref: BatchRef) -> None:
@@ -246,11 +253,13 @@ class _Sums:
             and verification.outcomes_digest == self._outcomes.digest
         )
 
-    def take_refused(self) -> None:
-        """Add the keys that the plan refused: each of them is a failure."""
+    def take_noted(self) -> None:
+        """Add the keys that the plan refused, each of them a failure, and links not followed."""
         for entry in load_noted(self._state, self._manifest.noted):
             if entry.verb == Verb.REFUSE.value:
                 self._fail(entry.key, entry.reason, f"refused: {entry.reason}")
+            elif entry.reason == Reason.SYMLINK.value and len(self._links) < MOST_NAMED:
+                self._links.append(entry.key)
 
     def report(
         self, manifest_key: str, verification: VerificationSummary | None, now: float
@@ -301,6 +310,9 @@ class _Sums:
             failure_kinds=dict(sorted(kinds.items())),
             notes=self._notes.most_frequent(),
             copied_keys=tuple(self._copied),
+            links=tuple(self._links),
+            noted_key=f"s3://{self._state.store.bucket}/{self._state.prefix}"
+            f"{manifest_key.rpartition('/')[0]}/noted/",
         )
 
     def _by_verb(self) -> dict[str, dict[str, int]]:

@@ -155,22 +155,30 @@ def test_the_form_of_a_manual_run_refuses_what_cannot_be(
 
 
 @pytest.mark.parametrize(
-    ("symlinks", "accepted"), [("follow", True), ("report", True), ("", False), ("keep", False)]
+    ("symlinks", "accepted"),
+    [
+        (None, True),
+        ("follow", True),
+        ("report", True),
+        ("", False),
+        ("keep", False),
+        (False, False),
+    ],
 )
 def test_the_form_of_a_migration_asks_what_becomes_of_symlinks(
-    symlinks: str,
+    symlinks: str | None,
     accepted: bool,  # noqa: FBT001 - a case's outcome
 ) -> None:
-    """They are followed unless the run says otherwise; each task of the plan is told."""
+    """What the connection says, unless the run says otherwise; each task of the plan is told."""
     dag = load(MIGRATION)
     given = dag.params.dump()
-    assert (given["source_uri"], given["symlinks"]) == ("oss://demo-oss/", "follow")
+    assert (given["source_uri"], given["symlinks"]) == ("oss://demo-oss/", None)
     schema = schema_of(dag)
     assert jsonschema.Draft7Validator(schema).is_valid({**given, "symlinks": symlinks}) is accepted
     assert not jsonschema.Draft7Validator(schema).is_valid({**given, "source_uri": "s3://bucket/"})
     for task_id in ("list", "diff"):
         task: Any = dag.get_task(task_id)
-        assert task.symlinks == "{{ params.symlinks }}"
+        assert task.symlinks == "{{ params.symlinks or '' }}"
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,18 @@ def copies(server: OSSServer, seaweed_pair: SeaweedPair) -> Iterator[OSSCopies]:
     server.faults.clear()
 
 
+class BeforeFirstRange(AfterEachRange):
+    """A source to which something happens before the first range is opened."""
+
+    def open_range(
+        self, key: str, byte_range: ByteRange | None, identity: SourceIdentity
+    ) -> RangeReader:
+        """Let it happen if this is the first one, then open the range."""
+        self.act()
+        self.act = lambda: None
+        return self.inner.open_range(key, byte_range, identity)
+
+
 def fill(copies: OSSCopies) -> None:
     """Put the demo's data into the source."""
     state = copies.server.state
@@ -187,6 +199,7 @@ def test_archived_objects_fail_by_name_and_are_not_tried_again(copies: OSSCopies
     assert (failed.status, failed.error_kind) == (Status.FAILED, "ObjectArchivedError")
     assert not failed.retryable
     assert "InvalidObjectState" in (failed.error or "")
+    assert "storage class ColdArchive): restore it" in (failed.error or "")
     gets = copies.server.requests.seen(operation="GetObject", key="cold", bucket=copies.bucket)
     assert len(gets) == 1
     assert copies.there() == {"thawed": b"thawed", "standard": b"standard"}
@@ -212,6 +225,26 @@ def test_links_are_followed_or_reported(server: OSSServer, seaweed_pair: Seaweed
             assert copies.there() == {"file": b"content"}
             assert dict(run.report.skipped) == {"symlink": 2}
             assert run.report.failures == ()
+
+
+@pytest.mark.parametrize("size", [1000, 2 * PART])
+def test_a_link_whose_end_is_deleted_meanwhile_fails_and_says_so(
+    copies: OSSCopies, size: int
+) -> None:
+    """Between plan and copy: no attempt can help, and the next plan refuses it by name."""
+    state = copies.server.state
+    state.put(copies.bucket, "end", bytes(size))
+    state.put_symlink(copies.bucket, "link", "end")
+
+    def delete() -> None:
+        state.delete(copies.bucket, "end")
+
+    copies.around = partial(BeforeFirstRange, delete)
+    outcome = copies.sync(replace(CONFIG, object_concurrency=1)).outcomes["link"]
+    assert (outcome.error_kind, outcome.retryable) == ("ObjectNotFoundError", False)
+    assert "dangling_symlink" in (outcome.error or "")
+    copies.around = lambda store: store
+    assert dict(copies.sync().report.refused) == {"dangling_symlink": 1}
 
 
 def test_keys_that_nothing_can_ask_for_are_refused_by_name(copies: OSSCopies) -> None:

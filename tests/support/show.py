@@ -186,6 +186,7 @@ class Show:
         say(f"Login:    {USERNAME} / {home.password}")
         for line in self.places():
             say(line)
+        say("The connections come from Airflow's environment: its page of connections is empty.")
 
 
 def state_of(name: str) -> Path:
@@ -248,6 +249,8 @@ def print_report(run: FinishedRun) -> None:
         say(f"  {name:15} {value:.1f}" if isinstance(value, float) else f"  {name:15} {value}")
     for name in _COUNTS:
         say(f"  {name:15} {json.dumps(report[name], sort_keys=True)}")
+    if report["planned"] == 0:
+        say(f"  Nothing differs: {sum(report['skipped'].values())} objects were left as they are.")
     for failure in report["failures"][:10]:
         say(f"  failed: {failure['key']}: {failure['error']}")
     say(f"  report          {report['report_key']}")

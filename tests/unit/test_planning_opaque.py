@@ -64,6 +64,11 @@ def test_a_link_that_is_to_be_reported_is_skipped_and_named() -> None:
     report = sync.report(key)
     report.raise_for_failures()
     assert dict(report.skipped) == {"symlink": 1}
+    assert report.links == ("link",)
+    assert "link, not followed: 'link'" in report.short_text()
+    assert "link" not in report.to_json_dict()
+    noted = report.noted_key.removeprefix(f"s3://{sync.target.bucket}/")
+    assert [k for k in sync.target.keys() if k.startswith(noted)]  # noqa: SIM118 - a method
     assert without_state(sync.target) == {"good": b"data"}
 
 
