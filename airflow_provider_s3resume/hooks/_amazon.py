@@ -5,7 +5,6 @@ Imported only when a client is made: boto3 costs a DAG parse more than everythin
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
@@ -18,6 +17,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from airflow_provider_s3resume.exceptions import InvalidInputError, StoreError
+from airflow_provider_s3resume.storage._oss_settings import service_of_host
 from airflow_provider_s3resume.storage.layers import Layer
 from airflow_provider_s3resume.storage.s3 import S3Store, discover_region
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from airflow_provider_s3resume.hooks._connections import Facts
     from airflow_provider_s3resume.storage.s3 import S3Settings
 
-_S3_ENDPOINT_OF_OSS = re.compile(r"s3\.(oss-[a-z0-9\-]+?)(-internal)?\.aliyuncs\.com\Z")
 AMAZON = frozenset({"https://s3.amazonaws.com", "https://s3.amazonaws.com.cn"})
 CLIENT_ERRORS: tuple[type[Exception], ...] = (BotoCoreError, ClientError)
 
@@ -115,24 +114,26 @@ class RenewableStore(Layer):
 
     def _made(self) -> S3Store:
         client = self._make()
-        service = service_of(client.meta.endpoint_url)
+        service = service_of(client.meta.endpoint_url, client.meta.region_name)
         return S3Store(client, self._bucket, service=service, settings=self._settings())
 
 
-def service_of(endpoint_url: str) -> str:
+def service_of(endpoint_url: str, region: str | None = None) -> str:
     """Return scheme, host and port; one name for all of Amazon's own endpoints of a partition.
 
     There, a bucket is the same through whatever region's or VPC's endpoint it is reached. A region
     of OSS is called what an ``OSSStore`` calls it: these are the same buckets.
+
+    :param region: what requests are signed with; some hosts of OSS do not say theirs.
     """
     parts = urlsplit(endpoint_url)
     host = (parts.hostname or "").lower()
     for suffix in ("amazonaws.com", "amazonaws.com.cn"):
         if host.endswith("." + suffix):
             return f"https://s3.{suffix}"
-    region = _S3_ENDPOINT_OF_OSS.match(host)
-    if region:
-        return f"https://{region[1]}.aliyuncs.com"
+    of_oss = service_of_host(host, region)
+    if of_oss:
+        return of_oss
     default = {"http": 80, "https": 443}.get(parts.scheme)
     port = "" if parts.port in {None, default} else f":{parts.port}"
     return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from airflow_provider_s3resume.exceptions import InvalidInputError
 from airflow_provider_s3resume.plan.parts import GIB, KIB, TIB, Limits
-from airflow_provider_s3resume.storage._extra import choice, flag, positive
+from airflow_provider_s3resume.storage._extra import choice, connections, flag, seconds
 from airflow_provider_s3resume.storage.base import Capabilities
 
 Symlinks = Literal["follow", "report"]
@@ -18,10 +18,14 @@ Symlinks = Literal["follow", "report"]
 _SYMLINKS: Final[dict[str, Symlinks]] = {"follow": "follow", "report": "report"}
 # "Regions and endpoints" of OSS: public, internal, old VPC ones, dual stack ones, the accelerators.
 _REGION_IN_HOST: Final = (
-    re.compile(r"(?:vpc100-)?oss-(?!accelerate)([a-z0-9\-]+?)(?:-internal)?\.aliyuncs\.com\Z"),
-    re.compile(r"([a-z0-9\-]+?)(?:-internal)?\.oss\.aliyuncs\.com\Z"),
+    re.compile(r"(?:s3\.|vpc100-)?oss-(?!accelerate)([a-z0-9\-]+?)(?:-internal)?\.aliyuncs\.com\Z"),
+    re.compile(r"(?:s3\.)?([a-z0-9\-]+?)(?:-internal)?\.oss\.aliyuncs\.com\Z"),
 )
 _ALIBABA: Final = ".aliyuncs.com"
+_PROXY_SCHEMES: Final = frozenset({"http", "https", "socks5", "socks5h"})
+# What "Uniform Resource Identifier: Generic Syntax" (RFC 3986) has in a user's name and password.
+_USER: Final = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=:%^]*")
+_PLACE: Final = re.compile(r"(?:[A-Za-z0-9\-._]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?/?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +51,8 @@ class OSSSettings:
     request_payer: bool = False
     symlinks: Symlinks = "follow"
     verify: bool | str = True
-    proxies: Mapping[str, str] | None = None
+    # An address may hold a password.
+    proxies: Mapping[str, str] | None = field(default=None, repr=False)
     is_cname: bool = False
     is_path_style: bool = False
     md5_etags: bool = True
@@ -87,9 +92,9 @@ def oss_settings_from_extra(extra: Mapping[str, object]) -> OSSSettings:
     """
     defaults = OSSSettings()
     return OSSSettings(
-        connect_timeout_s=positive(extra, "connect_timeout_s", defaults.connect_timeout_s),
-        read_timeout_s=positive(extra, "read_timeout_s", defaults.read_timeout_s),
-        connections=_count(extra, "connections", defaults.connections),
+        connect_timeout_s=seconds(extra, "connect_timeout_s", defaults.connect_timeout_s),
+        read_timeout_s=seconds(extra, "read_timeout_s", defaults.read_timeout_s),
+        connections=connections(extra, defaults.connections),
         request_payer=flag(extra, "request_payer", default=defaults.request_payer),
         symlinks=choice(extra, "symlinks", _SYMLINKS, defaults.symlinks),
         verify=_verify(extra.get("verify", defaults.verify)),
@@ -98,13 +103,6 @@ def oss_settings_from_extra(extra: Mapping[str, object]) -> OSSSettings:
         is_path_style=flag(extra, "is_path_style", default=defaults.is_path_style),
         md5_etags=flag(extra, "md5_etags", default=defaults.md5_etags),
     )
-
-
-def _count(extra: Mapping[str, object], name: str, default: int) -> int:
-    found = positive(extra, name, default)
-    if found != int(found):
-        raise InvalidInputError(f"extra.{name}", found=found, accepted="a whole number above 0")
-    return int(found)
 
 
 def _verify(found: object) -> bool | str:
@@ -118,13 +116,35 @@ def _proxies(found: object) -> Mapping[str, str] | None:
     if found is None:
         return None
     if isinstance(found, Mapping) and all(
-        isinstance(scheme, str) and isinstance(address, str) and urlsplit(address).hostname
+        isinstance(scheme, str) and isinstance(address, str) and _is_proxy(address)
         for scheme, address in found.items()
     ):
         return dict(found)
     # An address may hold a password, so it is not shown.
-    accepted = 'an object such as {"https": "http://proxy.example.com:3128"}'
+    accepted = (
+        'an object such as {"https": "http://proxy.example.com:3128"}, with http, https, socks5 or '
+        "socks5h, and signs in a password written as %2F and the like"
+    )
     raise InvalidInputError("extra.proxies", found=type(found).__name__, accepted=accepted)
+
+
+def _is_proxy(address: str) -> bool:
+    """Tell whether all who read an address find the same host in it, and no part of a password.
+
+    Signs that end a host for one reader, and none for another, would show what is behind them.
+    """
+    scheme, _, rest = address.partition("://")
+    user, _, place = rest.rpartition("@")
+    if scheme.lower() not in _PROXY_SCHEMES or not _USER.fullmatch(user):
+        return False
+    if not _PLACE.fullmatch(place):
+        return False
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError:
+        return False
+    return parts.hostname is not None and port != 0
 
 
 def endpoint_url(endpoint: str) -> str:
@@ -154,7 +174,8 @@ def _no_endpoint() -> InvalidInputError:
 def service_of(endpoint: str, region: str | None, is_cname: bool = False) -> str:  # noqa: FBT001, FBT002 - as oss2 orders them
     """Return one name for all addresses of one service, as ``ObjectStore.service`` wants it.
 
-    The public, internal, accelerated and dual-stack endpoints of a region reach the same buckets.
+    The public, internal, accelerated and dual-stack endpoints of a region reach the same buckets,
+    and so does a domain of the user's own. What a host says of its region is what counts.
 
     :param region: such as ``cn-hangzhou``, if it is known otherwise than from the endpoint.
     :param is_cname: the endpoint is a domain of the user's own.
@@ -162,8 +183,25 @@ def service_of(endpoint: str, region: str | None, is_cname: bool = False) -> str
     """
     url = endpoint_url(endpoint)
     host = urlsplit(url).hostname or ""
-    if is_cname or not host.endswith(_ALIBABA):
-        return url
-    told = next((found[1] for rule in _REGION_IN_HOST if (found := rule.match(host))), None)
-    known = region or told
-    return f"https://oss-{known}{_ALIBABA}" if known else url
+    if is_cname and region and not host.endswith(_ALIBABA):
+        return _name_of(region)
+    return service_of_host(host, region) or url
+
+
+def service_of_host(host: str, region: str | None) -> str | None:
+    """Return the name of the service behind a host of Alibaba Cloud's, ``None`` for another host.
+
+    So it is for hosts that speak the S3 API too: these are the same buckets.
+
+    :param region: the region, if the host does not say.
+    """
+    bare = host.lower().removesuffix(".")
+    if not bare.endswith(_ALIBABA):
+        return None
+    told = next((found[1] for rule in _REGION_IN_HOST if (found := rule.match(bare))), None)
+    known = told or region
+    return _name_of(known) if known else None
+
+
+def _name_of(region: str) -> str:
+    return f"https://oss-{region.lower().removeprefix('oss-')}{_ALIBABA}"

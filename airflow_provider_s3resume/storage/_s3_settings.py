@@ -9,7 +9,7 @@ from typing import Final
 from airflow_provider_s3resume.exceptions import InvalidInputError
 from airflow_provider_s3resume.plan.digests import ChecksumAlgorithm
 from airflow_provider_s3resume.plan.parts import Limits
-from airflow_provider_s3resume.storage._extra import choice, flag, positive
+from airflow_provider_s3resume.storage._extra import choice, connections, count, flag, seconds
 from airflow_provider_s3resume.storage.base import Capabilities
 from airflow_provider_s3resume.storage.presets import AMAZON_S3
 
@@ -65,9 +65,9 @@ def store_settings_from_extra(extra: Mapping[str, object]) -> S3Settings:
         request_payer=flag(extra, "request_payer", default=defaults.request_payer),
         payload_signing=flag(extra, "payload_signing", default=defaults.payload_signing),
         addressing_style=choice(extra, "addressing_style", {s: s for s in _ADDRESSING}, "auto"),
-        connect_timeout_s=positive(extra, "connect_timeout_s", defaults.connect_timeout_s),
-        read_timeout_s=positive(extra, "read_timeout_s", defaults.read_timeout_s),
-        connections=int(positive(extra, "connections", defaults.connections)),
+        connect_timeout_s=seconds(extra, "connect_timeout_s", defaults.connect_timeout_s),
+        read_timeout_s=seconds(extra, "read_timeout_s", defaults.read_timeout_s),
+        connections=connections(extra, defaults.connections),
     )
 
 
@@ -102,7 +102,7 @@ def _limits(given: object) -> Limits:
         raise InvalidInputError(
             "extra.limits", found=given, accepted=f"an object with some of {', '.join(names)}"
         )
-    limits = Limits(**{name: int(positive(given, name, 1, of="limits.")) for name in given})
+    limits = Limits(**{name: count(given, name, 1, of="limits.") for name in given})
     if limits.min_part_size > limits.max_part_size:
         raise InvalidInputError(
             "extra.limits.min_part_size",

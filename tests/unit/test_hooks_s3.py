@@ -21,6 +21,7 @@ from airflow_provider_s3resume.exceptions import (
 from airflow_provider_s3resume.hooks import _amazon
 from airflow_provider_s3resume.hooks._amazon import RenewableStore, service_of
 from airflow_provider_s3resume.hooks.s3 import S3ResumeHook
+from airflow_provider_s3resume.storage.oss import service_of as oss_service_of
 from airflow_provider_s3resume.storage.s3 import S3Store
 
 SECRET = "wJalrXUtnFEMIK7MDENG"
@@ -261,12 +262,37 @@ def test_c42_no_secret_is_in_logs_or_texts_of_a_hook(
             "https://s3.oss-cn-hangzhou-internal.aliyuncs.com",
             "https://oss-cn-hangzhou.aliyuncs.com",
         ),
+        ("https://s3.oss-accelerate.aliyuncs.com", "https://s3.oss-accelerate.aliyuncs.com"),
         ("https://notamazonaws.com", "https://notamazonaws.com"),
     ],
 )
 def test_one_service_has_one_name(endpoint: str, service: str) -> None:
     """Two connections to the same bucket must be seen to be that."""
     assert service_of(endpoint) == service
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "s3.oss-cn-hangzhou.aliyuncs.com",
+        "s3.oss-cn-hangzhou-internal.aliyuncs.com",
+        "s3.oss-accelerate.aliyuncs.com",
+        "s3.oss-accelerate-overseas.aliyuncs.com",
+        "oss-accelerate.aliyuncs.com",
+        "oss-cn-hangzhou.aliyuncs.com",
+        "oss-cn-hangzhou-internal.aliyuncs.com",
+        "S3.OSS-cn-hangzhou.aliyuncs.com:443",
+        "s3.cn-hangzhou.oss.aliyuncs.com",
+        "cn-hangzhou.oss.aliyuncs.com",
+    ],
+)
+def test_a_region_of_oss_is_called_what_its_own_stores_call_it(connect: Connect, host: str) -> None:
+    """A bucket that is copied into itself is seen, by whatever host and API it is reached."""
+    own = oss_service_of("oss-cn-hangzhou.aliyuncs.com", "cn-hangzhou")
+    for region in ("cn-hangzhou", "oss-cn-hangzhou"):
+        assert service_of(f"https://{host}", region) == own
+    extra = {"endpoint_url": f"https://{host}", "region_name": "cn-hangzhou"}
+    assert connect(extra=extra).get_store("bucket").service == own
 
 
 def test_expired_credentials_are_read_again_from_the_connection(

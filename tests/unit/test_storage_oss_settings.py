@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,13 @@ def test_every_field_is_read() -> None:
         ("read_timeout_s", "60"),
         ("connections", 0.5),
         ("connections", True),
+        ("connections", float("nan")),
+        ("connections", float("inf")),
+        ("connections", 1_000_000),
+        ("connect_timeout_s", float("nan")),
+        ("connect_timeout_s", float("inf")),
+        ("read_timeout_s", 1e12),
+        ("read_timeout_s", 10**400),
         ("request_payer", 1),
         ("symlinks", "skip"),
         ("symlinks", True),
@@ -75,11 +83,65 @@ def test_a_wrong_value_is_named(field: str, value: object) -> None:
         oss_settings_from_extra({field: value})
 
 
-def test_c42_a_refused_proxy_is_not_shown() -> None:
-    """A proxy's address may hold a password, and is named by its type alone."""
-    with pytest.raises(InvalidInputError) as caught:
-        oss_settings_from_extra({"proxies": "http://user:pass-word@proxy:3128"})
-    assert "pass-word" not in str(caught.value)
+@pytest.mark.parametrize(
+    "proxies",
+    [
+        "http://user:pass-word@proxy:3128",
+        *(
+            {"http": address}
+            for address in (
+                "http://user:pass-word/ss@proxy:3128",
+                "http://user:12/pass-word@proxy:3128",
+                "http://user:pass-word#@proxy:3128",
+                "http://user:pass-word?@proxy:3128",
+                "http://user:pass-word\\@proxy:3128",
+                "http://user:pass-word[@proxy:3128",
+                "http://user:pass-word]@proxy:3128",
+                "http://user:pass-word @proxy:3128",
+                "http://user:pass-word\n@proxy:3128",
+                "http://user:pass-word@@proxy:3128",
+                "http://user:pass-w\u00f6rd@proxy:3128",
+                "http://us:pass-word\u2100ss@proxy:1",
+                "http://user:pass-word@proxy:port",
+                "http://user:pass-word@proxy:65536",
+                "http://user:pass-word@proxy:0",
+                "http://user:pass-word@:3128",
+                "http://user:pass-word@[::1:3128",
+                "http://user:pass-word@[nowhere]:3128",
+                "http://user:pass-word@pr\u00f6xy:3128",
+                "http://user:pass-word@proxy:3128/path",
+                "http://user:pass-word@proxy:3128?query",
+                "http://user:pass-word@proxy:3128\n",
+                "ftp://user:pass-word@proxy:3128",
+                "user:pass-word@proxy:3128",
+            )
+        ),
+    ],
+)
+def test_c42_a_refused_proxy_is_not_shown(proxies: object) -> None:
+    """What readers could disagree about is refused, and named by its type alone."""
+    with pytest.raises(InvalidInputError, match=r"extra\.proxies") as caught:
+        oss_settings_from_extra({"proxies": proxies})
+    told = "".join(traceback.format_exception(caught.value))
+    assert not [part for part in ("pass-w", "ss@", "3128\n") if part in told]
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://proxy",
+        "http://proxy.example.com:3128/",
+        "HTTPS://user@proxy.example.com:3128",
+        "socks5://user:p%2Fw@127.0.0.1:1080",
+        "socks5h://user:a^b!c@[::1]:1080",
+    ],
+)
+def test_c42_a_proxy_that_is_taken_is_not_shown_either(address: str) -> None:
+    """The settings may be logged; the address of a proxy is not in their text."""
+    settings = oss_settings_from_extra({"proxies": {"https": address}})
+    assert settings.proxies == {"https": address}
+    assert address not in repr(settings)
 
 
 @pytest.mark.parametrize(
@@ -94,6 +156,7 @@ def test_c42_a_refused_proxy_is_not_shown() -> None:
         "https://oss-accelerate-overseas.aliyuncs.com",
         "cn-hangzhou.oss.aliyuncs.com",
         "vpc100-oss-cn-hangzhou.aliyuncs.com",
+        "oss-cn-hangzhou.aliyuncs.com.",
     ],
 )
 def test_one_service_has_one_name(endpoint: str) -> None:
@@ -103,11 +166,19 @@ def test_one_service_has_one_name(endpoint: str) -> None:
         assert service_of(endpoint, None) == ENDPOINT
 
 
+def test_a_domain_of_the_users_own_is_its_region() -> None:
+    """A bucket has one name by its own domain too; what a host says comes before what is said."""
+    assert service_of("data.example.com", REGION, is_cname=True) == ENDPOINT
+    assert service_of("http://data.example.com:8080", f"oss-{REGION}", is_cname=True) == ENDPOINT
+    assert service_of("oss-cn-hangzhou.aliyuncs.com", "us-east-1") == ENDPOINT
+
+
 @pytest.mark.parametrize(
     ("endpoint", "region", "is_cname", "name"),
     [
         ("oss-accelerate.aliyuncs.com", None, False, "https://oss-accelerate.aliyuncs.com"),
-        ("data.example.com", REGION, True, "https://data.example.com"),
+        ("data.example.com", None, True, "https://data.example.com"),
+        ("data.example.com", REGION, False, "https://data.example.com"),
         ("oss-cn-hangzhou.aliyuncs.com", REGION, True, ENDPOINT),
         ("http://127.0.0.1:8080", REGION, False, "http://127.0.0.1:8080"),
         ("http://oss.example.com", None, False, "http://oss.example.com"),
