@@ -99,6 +99,9 @@ class Calls:
             except RuntimeError as error:
                 # That is what oss2 raises over an entry that is missing or not what it should be.
                 raise ListingError(f"listing of {subject}: {error}") from error
+            except UnicodeError:
+                # Of what was to be signed.
+                raise
             except ValueError as error:
                 detail = f"a number or time that is none: {error}"
                 raise ListingError(f"listing of {subject}: {detail}") from error

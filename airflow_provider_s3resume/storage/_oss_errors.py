@@ -7,6 +7,7 @@ SDKs repeat a request for. A code decides before a status does.
 from __future__ import annotations
 
 import http.client
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -16,6 +17,7 @@ from xml.etree.ElementTree import ParseError
 import oss2.exceptions
 import requests
 from urllib3.exceptions import HTTPError as Urllib3Error
+from urllib3.exceptions import LocationValueError, ProtocolError
 
 from airflow_provider_s3resume.exceptions import (
     AccessDeniedError,
@@ -64,6 +66,8 @@ _KIND_OF_CODE: Final = {code: kind for kind, codes in _CODES.items() for code in
 _KIND_OF_STATUS: Final[dict[int, type[StoreError]]] = {
     401: CredentialsExpiredError,
     403: AccessDeniedError,
+    # It wants credentials itself.
+    407: AccessDeniedError,
     408: TransientStoreError,
     412: PreconditionFailedError,
     416: RangeMismatchError,
@@ -71,6 +75,20 @@ _KIND_OF_STATUS: Final[dict[int, type[StoreError]]] = {
     501: UnsupportedError,
     503: ThrottledError,
 }
+_PROXY_REFUSES: Final = "Tunnel connection failed: 407"
+_UNSENDABLE: Final = (
+    "a header or address that cannot be sent; do the credentials end with a line break, "
+    "or hold a sign that is not ASCII?"
+)
+# Texts of errors that are not about what is sent although their type could be.
+_SAYS_NO_SECRET: Final = frozenset(
+    {
+        "I/O operation on closed file",
+        "I/O operation on closed file.",
+        "Missing dependencies for SOCKS support.",
+        "read of closed file",
+    }
+)
 _REDIRECTS: Final = range(300, 400)
 _SERVER_FAULTS: Final = range(500, 600)
 _BUCKET_CALLS: Final = frozenset({"ListObjectsV2", "ListMultipartUploads"})
@@ -85,13 +103,14 @@ def translated(operation: str, subject: str) -> Iterator[None]:
 
     :param operation: the call, in the service's words.
     :param subject: what it is about, as ``oss://bucket/key``.
-    :raises StoreError: chained to the SDK's error, unless that one's text holds a secret.
+    :raises StoreError: chained to what it was raised from, unless a text there may hold a secret.
     """
+    around = sys.exc_info()[1]
     try:
         yield
     except oss2.exceptions.OssError as error:
         found = _of_sdk(error, operation, subject)
-        raise found from _chainable(error)
+        raise found from _chainable(error, around)
     # OSError and ValueError come from sockets that another thread shut down or closed.
     except (
         requests.RequestException,
@@ -102,28 +121,73 @@ def translated(operation: str, subject: str) -> Iterator[None]:
         ValueError,
     ) as error:
         found = _of_fault(error, operation, subject)
-        raise found from _chainable(error)
+        raise found from _chainable(error, around)
 
 
-def _chainable(error: BaseException) -> BaseException | None:
-    if isinstance(error, oss2.exceptions.OssError):
-        if error.status > 0:
-            _disarm(error)
-            return None
-        error = getattr(error, "exception", error)
-    text = str(error)
-    return error if redact(text) == text else None
+def _chainable(error: BaseException, around: BaseException | None) -> BaseException | None:
+    """Return what an error may be raised from.
+
+    Python keeps what it is not raised from as its context, so nothing secret may stay there.
+
+    :param around: what was being handled before the call, and is none of its errors.
+    """
+    chain = _chain(error, around)
+    is_answer = isinstance(error, oss2.exceptions.OssError) and error.status > 0
+    if is_answer or any(_may_tell(one) for one in chain):
+        for one in chain:
+            _disarm(one)
+        return None
+    return getattr(error, "exception", error)
+
+
+def _chain(error: BaseException, around: BaseException | None) -> list[BaseException]:
+    """Return an error, what it was raised from, and what was being handled then."""
+    found: list[BaseException] = []
+    waiting: list[object] = [error]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, BaseException) and one is not around and one not in found:
+            found.append(one)
+            waiting += [one.__cause__, one.__context__, *one.args]
+    return found
+
+
+def _may_tell(error: BaseException) -> bool:
+    text = f"{error} {error.args}"
+    return _cannot_be_sent(error) or redact(text) != text
 
 
 def _disarm(error: Any) -> None:  # noqa: ANN401 - oss2 has no types
-    """Take out of an error what the service repeats in it: what was signed, ids, and tokens.
-
-    Python keeps it as the context of the error that is raised in its place.
-    """
+    """Take out of an error what others can read there: what was signed or sent, ids, and tokens."""
     error.args = ()
-    error.headers = error.details = {}
-    error.body = ""
-    error.message = redact(str(error.message))
+    if isinstance(error, UnicodeEncodeError):
+        error.object = ""
+    if isinstance(error, OSError):
+        error.strerror = None
+    if isinstance(error, requests.RequestException):
+        error.request = error.response = None
+    if isinstance(error, oss2.exceptions.OssError):
+        error.headers = error.details = {}
+        error.body = ""
+        error.message = redact(str(error.message))
+    if isinstance(error, oss2.exceptions.RequestError):
+        error.exception = None
+
+
+def _is_unsendable(error: BaseException) -> bool:
+    """Tell whether an error, or one that it hands on, is about something that cannot be sent."""
+    handed_on = [one for one in error.args if isinstance(one, BaseException)]
+    return _cannot_be_sent(error) or any(_is_unsendable(one) for one in handed_on)
+
+
+def _cannot_be_sent(error: BaseException) -> bool:
+    """Tell whether an error is about a header or an address, whose text it then repeats."""
+    if isinstance(error, http.client.InvalidURL | LocationValueError):
+        return True
+    if isinstance(error, ProtocolError) or not isinstance(error, ValueError):
+        return False
+    of_socket = isinstance(error, OSError) and not isinstance(error, requests.RequestException)
+    return not of_socket and str(error) not in _SAYS_NO_SECRET
 
 
 def _of_sdk(error: Any, operation: str, subject: str) -> StoreError:  # noqa: ANN401 - oss2 has no types
@@ -181,11 +245,15 @@ def _missing(operation: str) -> type[StoreError]:
 
 
 def _of_fault(error: BaseException, operation: str, subject: str) -> StoreError:
+    if _is_unsendable(error):
+        return StoreError(operation, subject, f"{type(error).__name__}: {_UNSENDABLE}")
     detail = redact(f"{type(error).__name__}: {error}")
     return _kind_of_fault(error)(operation, subject, detail)
 
 
 def _kind_of_fault(error: BaseException) -> type[StoreError]:
+    if _PROXY_REFUSES in str(error):
+        return AccessDeniedError
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         # Another try meets the same certificate.
         return StoreError

@@ -140,7 +140,8 @@ class PlainSession(oss2.Session):  # type: ignore[misc]  # oss2 has no types
                 verify=self._verify,
                 proxies=self._proxies,
             )
-        except requests.RequestException as error:
+        # Of headers that cannot be encoded, requests lets http.client say so.
+        except (requests.RequestException, ValueError) as error:
             raise oss2.exceptions.RequestError(error) from error
         return _PlainResponse(answer)
 

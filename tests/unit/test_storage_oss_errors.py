@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import logging
 import traceback
 from collections.abc import Mapping
@@ -10,7 +11,13 @@ from xml.etree.ElementTree import ParseError
 import oss2
 import pytest
 import requests
-from urllib3.exceptions import IncompleteRead, ProtocolError, ReadTimeoutError
+from urllib3.exceptions import (
+    IncompleteRead,
+    LocationParseError,
+    ProtocolError,
+    ReadTimeoutError,
+    ResponseNotChunked,
+)
 
 from airflow_provider_s3resume import exceptions as e
 from airflow_provider_s3resume.storage._oss_errors import translated
@@ -21,6 +28,7 @@ TOKEN = "CAISzgJ1q6Ft5B2yfSjIr5fSGv3zj7oR8oKKaHWFnDZnd0pUOZkKyGEPpFfYxKhsDmRLXwD
 ACCESS_KEY = "LTAI5tExampleExampleId"
 ROLE_KEY = "STS.NUgYrLnoC37mZZCNnAbezExamp"
 SECRETS = (SIGNATURE, TOKEN, ACCESS_KEY, ROLE_KEY, "pass-word", "20231203")
+TUNNEL = "OSError('Tunnel connection failed: "
 AUTHORIZATION = (
     f"OSS4-HMAC-SHA256 Credential={ACCESS_KEY}/20231203/cn-hangzhou/oss/aliyun_v4_request, "
     f"Signature={SIGNATURE}"
@@ -66,6 +74,7 @@ def _translate(error: Exception, operation: str = "GetObject") -> e.StoreError:
         ("InvalidSecurityToken", 403, e.AccessDeniedError),
         ("RequestTimeTooSkewed", 403, e.AccessDeniedError),
         ("", 403, e.AccessDeniedError),
+        ("", 407, e.AccessDeniedError),
         ("SecurityTokenExpired", 403, e.CredentialsExpiredError),
         ("Unheard", 401, e.CredentialsExpiredError),
         ("DownloadTrafficRateLimitExceeded", 503, e.ThrottledError),
@@ -162,6 +171,9 @@ def test_a_redirect_is_told_by_its_host() -> None:
         (TimeoutError("slow"), e.TransientStoreError),
         (ParseError("no element found"), e.TransientStoreError),
         (ValueError("read of closed file"), e.StoreError),
+        (ResponseNotChunked("no chunks"), e.TransientStoreError),
+        (_request_error(requests.exceptions.ProxyError(TUNNEL + "407 x")), e.AccessDeniedError),
+        (_request_error(requests.exceptions.ProxyError(TUNNEL + "503 x")), e.TransientStoreError),
     ],
 )
 def test_c41_a_fault_has_its_kind(error: Exception, kind: type[e.StoreError]) -> None:
@@ -203,6 +215,68 @@ def test_c42_no_secret_is_in_an_error(error: Exception, caplog: pytest.LogCaptur
         told += f"{context!r} {context} {vars(context)}"
     for text in (str(found), found.detail, told):
         assert not [secret for secret in SECRETS if secret in text]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        _request_error(requests.exceptions.InvalidHeader("Invalid header: 'w0rd\\n'")),
+        _request_error(requests.exceptions.InvalidURL("http://u:w0rd@h")),
+        _request_error(requests.exceptions.InvalidProxyURL("http://u:w0rd@h")),
+        _request_error(requests.exceptions.InvalidHeader("w0rd", "w0rd")),
+        requests.exceptions.InvalidHeader("w0rd"),
+        http.client.InvalidURL("URL can't contain control characters: w0rd"),
+        requests.ConnectionError(ProtocolError("aborted", http.client.InvalidURL("w0rd"))),
+        LocationParseError("u:w0rd@h"),
+        ValueError("Invalid header value b'w0rd'"),
+        UnicodeEncodeError("latin-1", "w0rd\u20ac", 4, 5, "ordinal not in range(256)"),
+        _request_error(UnicodeEncodeError("latin-1", "w0rd\u20ac", 4, 5, "not in range")),
+    ],
+)
+def test_c42_what_cannot_be_sent_is_not_told(error: Exception) -> None:
+    """Its text is the header or address itself; only its type is told, and what to look for."""
+    found = _translate(error)
+    assert type(found) is e.StoreError
+    assert "line break" in found.detail
+    told = "".join(traceback.format_exception(found))
+    one: BaseException | None = found
+    while one is not None:
+        told += f"{one} {one!r} {one.args} {getattr(one, 'object', '')}"
+        told += "".join(traceback.format_exception(one))
+        one = one.__cause__ or one.__context__
+    assert "w0rd" not in told
+
+
+def test_what_was_handled_before_the_call_is_left_alone() -> None:
+    """An error of somebody else's says nothing about the call, and keeps its words."""
+    others = ValueError("something else")
+    found: list[e.StoreError] = []
+
+    def fail() -> None:
+        with translated("GetObject", "oss://b/k"):
+            raise requests.ConnectionError(f"cut at {SIGNED}")
+
+    try:
+        raise others
+    except ValueError:
+        with pytest.raises(e.TransientStoreError) as caught:
+            fail()
+        found.append(caught.value)
+    assert "ConnectionError: cut at" in found[0].detail
+    assert others.args == ("something else",)
+
+
+def test_an_answer_that_is_none_may_be_asked_for_again() -> None:
+    """http.client finds so by a ValueError of its own, which is about nothing that was sent."""
+
+    def fail() -> None:
+        try:
+            int("x")
+        except ValueError:
+            raise http.client.BadStatusLine("HTTP/1.1 x") from None
+
+    with pytest.raises(e.TransientStoreError), translated("GetObject", "oss://b/k"):
+        fail()
 
 
 def test_what_holds_no_secret_stays_attached() -> None:

@@ -20,6 +20,7 @@ from airflow_provider_s3resume.exceptions import (
     StoreError,
     TransientStoreError,
 )
+from airflow_provider_s3resume.plan.objects import SourceIdentity
 from airflow_provider_s3resume.storage.oss import OSSSettings, OSSStore, make_bucket
 from tests.support.oss_faults import Fault
 from tests.support.oss_server import OSSServer
@@ -181,6 +182,58 @@ def test_an_expired_token_says_so(oss: OSSWorld) -> None:
     for call in (lambda: oss.store().head("k"), oss.store().check_access):
         with pytest.raises(CredentialsExpiredError):
             call()
+
+
+def _everything_in(error: BaseException) -> str:
+    """Return what an error, and all that it was raised from or beside, can be made to tell."""
+    told, waiting, seen = "", [error], set[int]()
+    while waiting:
+        one = waiting.pop()
+        seen.add(id(one))
+        told += "".join(traceback.format_exception(one)) + f"{one} {one!r} {one.args} {vars(one)}"
+        told += str(getattr(one, "object", ""))
+        following = (one.__cause__, one.__context__, getattr(one, "exception", None), *one.args)
+        waiting += [e for e in following if isinstance(e, BaseException) and id(e) not in seen]
+    return told
+
+
+@pytest.mark.parametrize(
+    ("access_key_id", "token"),
+    [
+        ("key-0123", "w0rd-not-to-be-told\n"),
+        ("key-0123", "w0rd-not-to-be-told\r\nx-oss-other: 1"),
+        ("key-0123", " w0rd-not-to-be-told"),
+        ("key-0123", "w0rd-not-to-be-told\u2028"),
+        ("key-0123", "w0rd-not-to-be-told\udce9"),
+        ("w0rd-not-to-be-told\n", "token"),
+        ("w0rd-not-to-be-told\u20ac", ""),
+    ],
+)
+def test_c42_credentials_that_cannot_be_sent_are_not_told(
+    oss: OSSWorld, access_key_id: str, token: str, everything: pytest.LogCaptureFixture
+) -> None:
+    """Not even ones that look like nothing; the error says what to look for, and is for good."""
+    role = dataclasses.replace(
+        oss.endpoint, access_key_id=access_key_id, access_key_secret=SECRET, security_token=token
+    )
+    store = oss.store(endpoint=role)
+    for call in (
+        store.check_access,
+        lambda: list(store.list_objects()),
+        lambda: store.head("k"),
+        lambda: store.get_tags("k"),
+        lambda: store.open_range("k", None, SourceIdentity(etag=None, size=1)),
+    ):
+        with pytest.raises(StoreError, match="end with a line break") as caught:
+            call()
+        assert type(caught.value) is StoreError
+        assert not caught.value.retryable
+        logging.getLogger("test").error("failed", exc_info=caught.value)
+        told = _everything_in(caught.value)
+        assert "w0rd" not in told
+        assert SECRET not in told
+    assert "w0rd" not in everything.text
+    assert oss.server.requests == []
 
 
 def test_netrc_and_the_environments_proxies_are_not_used(
