@@ -20,7 +20,10 @@ _ACCELERATED = {
 _ADDRESS = "scheme, host and port, such as 'https://oss-cn-hangzhou.aliyuncs.com'"
 _HOST_AND_PORT = re.compile(r"[A-Za-z0-9_.\-]+(:\d+)?\Z")
 _REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*\Z")
-_BUCKET_HOST = re.compile(r"([^.]+)\.(oss-[a-z0-9-]+\.aliyuncs\.com)\Z")
+# Beneath public and internal endpoints, those of old VPCs, and dual stack ones.
+_BUCKET_HOST = re.compile(
+    r"([^.]+)\.((?:vpc100-)?oss-[a-z0-9-]+\.aliyuncs\.com|[a-z0-9-]+\.oss\.aliyuncs\.com)\Z"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,13 +93,13 @@ def _named(said: Mapping[str, Any], host: str | None, port: int | None, subject:
         found = "an address with more than scheme, host and port, or of IPv6"
         raise InvalidInputError(field, found=found, accepted=_ADDRESS)
     if not said.get("is_cname"):
-        _check_host(parts.netloc, field)
+        _check_host(parts.hostname or "", field)
     return f"{parts.scheme}://{parts.netloc}"
 
 
 def _check_host(host: str, field: str) -> None:
     """Refuse hosts of OSS that are no endpoints of it."""
-    bucket_host = _BUCKET_HOST.match(host.lower())
+    bucket_host = _BUCKET_HOST.match(host)
     if bucket_host is None:
         return
     if bucket_host[1] == "s3":

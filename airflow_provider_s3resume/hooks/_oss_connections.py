@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_s3resume.exceptions import InvalidInputError
@@ -42,6 +43,8 @@ STORE_FIELDS = frozenset(
 """What ``storage.oss`` reads."""
 OSS_FIELDS = ADDRESS_FIELDS | CREDENTIAL_FIELDS | STORE_FIELDS | RATES | {"bucket"}
 """Fields that a connection to OSS may have, at the top of its extra or under ``s3resume``."""
+_NEAR = 0.8
+"""How like each other two names are, up to 1, before one is taken for the other misspelt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,9 +82,16 @@ def read_oss_connection(connection: Connection, parameter: str) -> OSSFacts:
         subject=subject,
         address=read_address(said, connection.host, connection.port, subject),
         credentials=read_credentials(said, connection.login, connection.password, subject),
-        bucket=said.get("bucket") or connection.schema or None,
+        bucket=_bucket(said.get("bucket") or connection.schema, subject),
         settings={name: said[name] for name in (STORE_FIELDS | RATES) & set(said)},
     )
+
+
+def _bucket(found: object, subject: str) -> str | None:
+    if found is None or isinstance(found, str):
+        return found or None
+    accepted = "a text, the name of a bucket"
+    raise InvalidInputError(f"extra 'bucket' of {subject}", found=found, accepted=accepted)
 
 
 def _fields(connection: Connection, subject: str) -> dict[str, Any]:
@@ -94,13 +104,29 @@ def _fields(connection: Connection, subject: str) -> dict[str, Any]:
             "the OSS SDK cannot",
         )
     nested = nested_fields(extra, OSS_FIELDS, subject)
-    unknown = sorted(set(extra) - OSS_FIELDS)
-    # In the alibaba provider's own type, what is none of ours may be another's.
-    if unknown and connection.conn_type == OSS_TYPE:
-        raise InvalidInputError(
-            f"extra of {subject}",
-            found=", ".join(unknown),
-            accepted="some of " + ", ".join(sorted(OSS_FIELDS)),
-        )
+    _check_unknown(set(extra) - OSS_FIELDS, connection.conn_type, subject)
     top = {name: extra[name] for name in OSS_FIELDS & set(extra)}
     return {**given(top), **given(nested)}
+
+
+def _check_unknown(names: set[str], conn_type: str | None, subject: str) -> None:
+    """Refuse names that nobody else reads.
+
+    In the alibaba provider's own type they may be another tool's, unless they look like ours: a
+    field of ours that is misspelt must not be passed over. All that provider's names are ours too.
+    """
+    near = {name: _meant(name) for name in sorted(names)}
+    misspelt = [f"{name} (did you mean {meant}?)" for name, meant in near.items() if meant]
+    unknown = [name for name, meant in near.items() if not meant]
+    found = misspelt + (unknown if conn_type == OSS_TYPE else [])
+    if found:
+        raise InvalidInputError(
+            f"extra of {subject}",
+            found=", ".join(found),
+            accepted="some of " + ", ".join(sorted(OSS_FIELDS)),
+        )
+
+
+def _meant(name: str) -> str:
+    """Return the field of ours that a name is nearly, if there is one."""
+    return next(iter(get_close_matches(name.lower(), sorted(OSS_FIELDS), n=1, cutoff=_NEAR)), "")

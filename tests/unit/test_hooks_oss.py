@@ -91,6 +91,7 @@ def test_our_fields_stand_at_the_top_or_under_s3resume(
         ({"accelerate": False, "internal": False}, "https://oss-cn-hangzhou.aliyuncs.com"),
         ({"endpoint": "https://oss.example/"}, "https://oss.example"),
         ({"endpoint": "http://127.0.0.1:8080"}, "http://127.0.0.1:8080"),
+        ({"endpoint": "cn-hangzhou.oss.aliyuncs.com"}, "https://cn-hangzhou.oss.aliyuncs.com"),
         ({"endpoint": "data.example.com", "is_cname": True}, "https://data.example.com"),
         ({"host": "oss.example"}, "https://oss.example"),
         ({"host": "oss.example", "port": 8443}, "https://oss.example:8443"),
@@ -171,6 +172,10 @@ def test_other_credentials_than_keys(
         ({"accelerate": True, "endpoint": "oss.example"}, "either an endpoint, or"),
         ({"is_cname": True}, "the host name that the bucket has"),
         ({"endpoint": "data.oss-cn-hangzhou.aliyuncs.com"}, "'https://oss-cn-hangzhou.aliyuncs"),
+        ({"endpoint": "data.oss-cn-hangzhou.aliyuncs.com:443"}, "'https://oss-cn-hangzhou.al"),
+        ({"endpoint": "Data.OSS-cn-hangzhou.aliyuncs.com"}, "'https://oss-cn-hangzhou.aliyuncs"),
+        ({"endpoint": "data.cn-hangzhou.oss.aliyuncs.com"}, "'https://cn-hangzhou.oss.aliyuncs"),
+        ({"endpoint": "d.vpc100-oss-cn-hangzhou.aliyuncs.com"}, "'https://vpc100-oss-cn-hangz"),
         ({"endpoint": "https://s3.oss-cn-hangzhou.aliyuncs.com"}, "s3:// URIs"),
         ({"endpoint": "ftp://oss.example"}, "ftp://oss.example"),
         ({"endpoint": "https://oss.example/bucket"}, "more than scheme, host and port"),
@@ -211,10 +216,45 @@ def test_what_cannot_be_meant_is_refused_by_name(
 
 def test_unknown_fields_are_refused_where_nobody_else_reads_them(connect: Connect) -> None:
     """At the top of our own type; in the alibaba provider's they may be another's."""
-    said = {**KEYS, **HANGZHOU, "symlnks": "report"}
-    with pytest.raises(InvalidInputError, match=r"symlnks.*accepted is some of acc"):
+    said = {**KEYS, **HANGZHOU, "team": "data", "retries": 3, "owner": "me"}
+    with pytest.raises(InvalidInputError, match=r"owner, retries, team.*accepted is some of acc"):
         _ = connect("s3resume_oss", extra=said).facts
     assert connect("oss", extra=said).facts.settings == {}
+
+
+@pytest.mark.parametrize("conn_type", ["oss", "s3resume_oss"])
+@pytest.mark.parametrize(
+    ("misspelt", "meant"),
+    [
+        ("symlink", "symlinks"),
+        ("symlnks", "symlinks"),
+        ("Symlinks", "symlinks"),
+        ("endpoint_url", "endpoint"),
+        ("security-token", "security_token"),
+        ("is_cnames", "is_cname"),
+        ("request_per_second", "requests_per_second"),
+    ],
+)
+def test_a_misspelt_field_of_ours_is_never_passed_over(
+    connect: Connect, conn_type: str, misspelt: str, meant: str
+) -> None:
+    """Whoever else may read the connection: the error says what is meant, and no value."""
+    hook = connect(conn_type, extra={**KEYS, **HANGZHOU, misspelt: SECRET})
+    with pytest.raises(InvalidInputError, match=f"{misspelt} .did you mean {meant}[?]") as raised:
+        _ = hook.facts
+    assert SECRET not in str(raised.value)
+
+
+@pytest.mark.parametrize("found", [5, ["data"], True])
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_bucket_is_a_text(connect: Connect, found: object, *, nested: bool) -> None:
+    """The connection test answers so too, instead of raising."""
+    said = {"s3resume": {"bucket": found}} if nested else {"bucket": found}
+    hook = connect(schema="data", extra={**KEYS, **HANGZHOU, **said})
+    with pytest.raises(InvalidInputError, match="extra 'bucket' of source_conn_id 'side'"):
+        _ = hook.facts
+    works, message = hook.test_connection()
+    assert (works, "a text" in message) == (False, True)
 
 
 @pytest.mark.parametrize("conn_type", ["aws", "s3resume", "postgres"])
