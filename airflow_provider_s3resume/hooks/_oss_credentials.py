@@ -96,9 +96,14 @@ def _text(name: str, value: object, subject: str) -> str:
     if name == "credentials_provider" and not _DOTTED.match(text):
         accepted = "the dotted path of a callable, such as 'our_company.oss.provider'"
         raise _invalid(name, subject, shown, accepted)
-    if not text.isprintable() or not text.isascii():
+    if not can_be_sent(text):
         raise _invalid(name, subject, shown, "printable ASCII characters")
     return text
+
+
+def can_be_sent(text: str) -> bool:
+    """Tell whether a text can stand in a header as it is."""
+    return text.isascii() and text.isprintable()
 
 
 def _field_names(names: tuple[str, ...]) -> str:

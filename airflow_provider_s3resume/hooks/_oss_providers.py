@@ -2,101 +2,95 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
-from oss2.credentials import (
-    EcsRamRoleCredentialsProvider,
-    EnvironmentVariableCredentialsProvider,
-    StaticCredentialsProvider,
-)
+from oss2.credentials import Credentials as SDKCredentials
 
-from airflow_provider_s3resume.exceptions import (
-    InvalidInputError,
-    S3ResumeError,
-    TransientStoreError,
-)
+from airflow_provider_s3resume.exceptions import InvalidInputError
+from airflow_provider_s3resume.hooks._oss_credentials import can_be_sent
+from airflow_provider_s3resume.hooks._oss_metadata import METADATA, Keys, RoleKeys
+from airflow_provider_s3resume.hooks._oss_users_code import UsersProvider
 
 if TYPE_CHECKING:
     from airflow_provider_s3resume.hooks._oss_credentials import Credentials
 
-METADATA_URL = "http://100.100.100.200/latest/meta-data/ram/security-credentials/"
-"""Where an ECS instance finds the credentials of its role ("Instance RAM roles")."""
-_ENVIRONMENT = ("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET")
-_ACCEPTED = "a callable without arguments that returns an oss2 CredentialsProvider"
+_NAMES: Final = ("access_key_id", "access_key_secret", "security_token")
+_ENVIRONMENT: Final = ("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET", "OSS_SESSION_TOKEN")
+_NEEDED: Final = 2
+"""The token may be missing, the names before it may not."""
 
 
-def make_provider(credentials: Credentials, subject: str) -> Any:  # noqa: ANN401 - the SDK has no annotations
+class Provider:
+    """What the SDK asks for credentials, at every request.
+
+    Those that were read from a file or a secret often end with a line break. The SDK would put that
+    into a header, and the HTTP client refuse it in words that repeat it (c42).
+
+    :param keys: gives the credentials of this moment.
+    :param parameter: what errors name.
+    :param names: what errors call the three.
+    """
+
+    def __init__(
+        self, keys: Callable[[], Keys], parameter: str, names: tuple[str, str, str] = _NAMES
+    ) -> None:
+        self._keys = keys
+        self._parameter = parameter
+        self._names = names
+
+    def get_credentials(self) -> SDKCredentials:
+        """Return the credentials of this moment, without surrounding whitespace.
+
+        :raises InvalidInputError: naming the one that is missing or cannot be sent.
+        :raises StoreError: if whoever gives them failed.
+        """
+        named = zip(self._names, self._keys(), strict=True)
+        texts = {name: self._text(name, found) for name, found in named}
+        missing = [name for name in self._names[:_NEEDED] if not texts[name]]
+        if missing:
+            raise self._refuse(f"no {missing[0]}")
+        return SDKCredentials(*texts.values())
+
+    def _text(self, name: str, found: object) -> str:
+        text = "" if found is None else found.strip() if isinstance(found, str) else None
+        if text is None or not can_be_sent(text):
+            raise self._refuse(f"a value of {name} that cannot be sent (it is not repeated here)")
+        return text
+
+    def _refuse(self, found: str) -> InvalidInputError:
+        needed, token = " and ".join(self._names[:_NEEDED]), self._names[_NEEDED]
+        accepted = f"{needed}, and {token} if there is one, of printable ASCII characters"
+        return InvalidInputError(self._parameter, found=found, accepted=accepted)
+
+
+def make_provider(credentials: Credentials, subject: str) -> Provider:
     """Return what the SDK asks for credentials, at every request.
 
     :param subject: how errors call the connection.
     :raises InvalidInputError: if the credentials that are meant cannot be had.
     """
     if credentials.auth_type == "custom":
-        return _UsersProvider(credentials.provider, f"extra 'credentials_provider' of {subject}")
+        parameter = f"extra 'credentials_provider' of {subject}"
+        return Provider(UsersProvider(credentials.provider, parameter).keys, parameter)
     if credentials.auth_type == "ecs_ram_role":
-        return EcsRamRoleCredentialsProvider(METADATA_URL + credentials.role_name)
+        role = RoleKeys(credentials.role_name, METADATA)
+        return Provider(role.keys, f"extra 'role_name' of {subject}")
     if credentials.auth_type == "env":
-        _check_environment(subject)
-        return EnvironmentVariableCredentialsProvider()
-    return StaticCredentialsProvider(
-        credentials.access_key_id, credentials.access_key_secret, credentials.security_token
+        parameter = f"environment of the worker, as auth_type of {subject} is 'env'"
+        provider = Provider(_in_environment, parameter, _ENVIRONMENT)
+        # Refused before anything is read; the SDK asks again at every request.
+        provider.get_credentials()
+        return provider
+    keys = (
+        credentials.access_key_id,
+        credentials.access_key_secret,
+        credentials.security_token,
     )
+    return Provider(lambda: keys, f"extra of {subject}")
 
 
-def _check_environment(subject: str) -> None:
-    missing = [name for name in _ENVIRONMENT if not os.environ.get(name)]
-    if missing:
-        raise InvalidInputError(
-            f"extra 'auth_type' of {subject}",
-            found=f"'env', and no {missing[0]} in the environment",
-            accepted=" and ".join(_ENVIRONMENT) + " in the environment of every worker",
-        )
-
-
-class _UsersProvider:
-    """A provider of the user's own.
-
-    Whatever its code raises, the text of that may hold a secret: only its type is told.
-    """
-
-    def __init__(self, path: str, parameter: str) -> None:
-        self._path = path
-        self._parameter = parameter
-        self._provider = _told(self._imported(), self._refuse)
-        if not callable(getattr(self._provider, "get_credentials", None)):
-            raise self._refuse(f"which returned {type(self._provider).__name__}")
-
-    def get_credentials(self) -> Any:  # noqa: ANN401 - as above
-        """Return the credentials of this moment.
-
-        :raises TransientStoreError: if the provider failed: it may be a service that did not
-            answer.
-        """
-        found = _told(
-            self._provider.get_credentials,
-            lambda why: TransientStoreError("get_credentials", self._path, why),
-        )
-        if not callable(getattr(found, "get_access_key_id", None)):
-            raise self._refuse(f"whose get_credentials returned {type(found).__name__}")
-        return found
-
-    def _imported(self) -> Callable[[], Any]:
-        module, _, name = self._path.replace(":", ".").rpartition(".")
-        try:
-            found: Callable[[], Any] = getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError) as error:
-            raise self._refuse(f"which cannot be imported: {error}") from error
-        return found
-
-    def _refuse(self, why: str) -> InvalidInputError:
-        return InvalidInputError(self._parameter, found=f"{self._path}, {why}", accepted=_ACCEPTED)
-
-
-def _told(call: Callable[[], Any], error_of: Callable[[str], S3ResumeError]) -> Any:  # noqa: ANN401 - as above
-    try:
-        return call()
-    except Exception as error:  # noqa: BLE001 - the user's code may raise anything
-        raise error_of(f"which raised {type(error).__name__}") from None
+def _in_environment() -> Keys:
+    key_id, secret, token = (os.environ.get(name) for name in _ENVIRONMENT)
+    return key_id, secret, token
