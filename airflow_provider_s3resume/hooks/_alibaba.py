@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import oss2
 
+from airflow_provider_s3resume.exceptions import StoreError
 from airflow_provider_s3resume.hooks._oss_providers import make_provider
 from airflow_provider_s3resume.storage._oss_errors import translated
 from airflow_provider_s3resume.storage.layers import Layer
@@ -62,8 +63,14 @@ def count_buckets(facts: OSSFacts) -> int:
         region=client.region,
         is_path_style=oss_settings_from_extra(facts.settings).is_path_style,
     )
-    with translated("ListBuckets", facts.address.endpoint):
-        return len(service.list_buckets().buckets)
+    operation, endpoint = "ListBuckets", facts.address.endpoint
+    with translated(operation, endpoint):
+        try:
+            return len(service.list_buckets().buckets)
+        except RuntimeError as error:
+            # That is what oss2 raises over an entry that is missing or not what it should be.
+            detail = f"{error}; is the endpoint one of Alibaba Cloud OSS?"
+            raise StoreError(operation, endpoint, detail) from error
 
 
 class RenewableStore(Layer):

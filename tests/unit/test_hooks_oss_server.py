@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -16,6 +19,7 @@ from airflow_provider_s3resume.exceptions import (
     BucketNotFoundError,
     StoreError,
 )
+from airflow_provider_s3resume.hooks._alibaba import count_buckets
 from airflow_provider_s3resume.hooks.oss import OSSResumeHook
 from airflow_provider_s3resume.plan.objects import ByteRange, Hindrance
 from airflow_provider_s3resume.storage.base import ObjectStore
@@ -54,6 +58,26 @@ def connect(monkeypatch: pytest.MonkeyPatch, server: OSSServer) -> Connect:
         return OSSResumeHook("side")
 
     return make
+
+
+@contextmanager
+def answering(body: bytes) -> Iterator[str]:
+    """Run a server that gives the same answer to every request, and give its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Keep quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 def read(store: ObjectStore, key: str) -> bytes:
@@ -166,3 +190,21 @@ def test_a_service_that_does_not_answer_is_told(connect: Connect) -> None:
     works, message = connect(schema=None, endpoint="http://127.0.0.1:1").test_connection()
     assert not works
     assert "127.0.0.1:1" in message
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<Result><Buckets><Bucket><Name>x</Name></Bucket></Buckets></Result>",
+        "<Result><IsTruncated>maybe</IsTruncated></Result>",
+        "<html>",
+    ],
+)
+def test_an_answer_that_is_no_listing_of_buckets_is_told(connect: Connect, body: str) -> None:
+    """Something else than OSS may answer at the endpoint; the connection test does not raise."""
+    with answering(body.encode()) as endpoint:
+        hook = connect(schema=None, endpoint=endpoint, is_path_style=True)
+        with pytest.raises(StoreError, match="ListBuckets"):
+            count_buckets(hook.facts)
+        works, message = hook.test_connection()
+    assert (works, "ListBuckets" in message) == (False, True)
