@@ -17,9 +17,17 @@ def bare(etag: object) -> str | None:
 def as_unicode(text: str) -> str:
     """Return the text that a header means.
 
-    Headers are read as Latin-1; services that send raw UTF-8 mean UTF-8.
+    Headers are read as Latin-1; services that send raw UTF-8 mean UTF-8. What is none stays what
+    it was read as, and is the same text in UTF-8 wherever it is written.
     """
+    if text.isascii():
+        return text
     try:
         return text.encode("latin-1").decode("utf-8")
     except UnicodeError:
         return text
+
+
+def meant(text: str | None) -> str | None:
+    """Return the text that a header means, if it was sent."""
+    return as_unicode(text) if text is not None else None

@@ -18,7 +18,7 @@ from airflow_provider_s3resume.plan.digests import (
 )
 from airflow_provider_s3resume.plan.objects import ContentAttributes, ObjectInfo, SourceIdentity
 from airflow_provider_s3resume.plan.resume import PartRecord
-from airflow_provider_s3resume.storage._headers import as_unicode, bare, quoted
+from airflow_provider_s3resume.storage._headers import as_unicode, bare, meant, quoted
 from airflow_provider_s3resume.storage.base import Condition, NewUpload, Written
 
 Parameters = dict[str, Any]
@@ -159,16 +159,16 @@ def object_info(key: str, answer: Mapping[str, Any], size: int) -> ObjectInfo:
 def _attributes(answer: Mapping[str, Any], headers: Mapping[str, str]) -> ContentAttributes:
     metadata = answer.get("Metadata") or {}
     return ContentAttributes(
-        content_type=answer.get("ContentType"),
-        content_encoding=answer.get("ContentEncoding"),
-        content_language=answer.get("ContentLanguage"),
-        content_disposition=answer.get("ContentDisposition"),
-        cache_control=answer.get("CacheControl"),
+        content_type=meant(answer.get("ContentType")),
+        content_encoding=meant(answer.get("ContentEncoding")),
+        content_language=meant(answer.get("ContentLanguage")),
+        content_disposition=meant(answer.get("ContentDisposition")),
+        cache_control=meant(answer.get("CacheControl")),
         # botocore would parse it, and drop what is no date.
-        expires=headers.get("expires"),
+        expires=meant(headers.get("expires")),
         # Services that are written in Go send `X-Amz-Meta-Some-Name`.
         metadata={name.lower(): _decoded(text) for name, text in metadata.items()},
-        website_redirect=answer.get("WebsiteRedirectLocation"),
+        website_redirect=meant(answer.get("WebsiteRedirectLocation")),
     )
 
 

@@ -51,3 +51,25 @@ def test_words_that_somebody_else_wrote_are_kept_to_the_letter(text: str) -> Non
 def test_raw_utf8_is_understood() -> None:
     """Services that send bytes above ASCII mean UTF-8; HTTP hands them out as Latin-1."""
     assert read("Città".encode().decode("latin-1")) == "Città"
+
+
+def test_c19_content_headers_in_raw_utf8_are_understood() -> None:
+    """So it is for all that describes the content, or it would be encoded twice when written."""
+    text = "inline; filename=报告.pdf"
+    sent = text.encode().decode("latin-1")
+    fields = {
+        "ContentType": "content_type",
+        "ContentEncoding": "content_encoding",
+        "ContentLanguage": "content_language",
+        "ContentDisposition": "content_disposition",
+        "CacheControl": "cache_control",
+        "WebsiteRedirectLocation": "website_redirect",
+    }
+    answer = {"ResponseMetadata": {"HTTPHeaders": {"expires": sent}}, **dict.fromkeys(fields, sent)}
+    found = object_info("k", answer, 0).attributes
+    assert {getattr(found, name) for name in fields.values()} == {text}
+    assert found.expires == text
+    given = upload_parameters(NewUpload(attributes=found))
+    assert {given[parameter] for parameter in fields} == {text}
+    answer = {"ResponseMetadata": {"HTTPHeaders": {}}}
+    assert object_info("k", answer, 0).attributes == ContentAttributes()
