@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -21,14 +23,17 @@ from airflow_provider_s3resume.plan.objects import (
     ObjectInfo,
     SourceIdentity,
 )
-from airflow_provider_s3resume.storage._headers import as_unicode, bare, quoted
+from airflow_provider_s3resume.storage._headers import as_unicode, bare, meant, quoted
 
 PLAIN_TYPE: Final = "Normal"
-"""Of objects written in one request, whose ETag is the MD5 of their bytes."""
+"""Of objects that were not made of parts, and not by appending."""
 
 _METADATA: Final = "x-oss-meta-"
 _CRC: Final = "x-oss-hash-crc64ecma"
 _VERSION: Final = "x-oss-version-id"
+_NULL_VERSION: Final = "null"
+_CONTENT_RANGE: Final = re.compile(r"bytes 0-0/([0-9]{1,19})")
+LINK_TYPE: Final = "Symlink"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,10 +95,24 @@ def size_of(answer: Answer) -> int:
     return size
 
 
-def object_info(key: str, answer: Answer, size: int) -> ObjectInfo:
+def whole_size(answer: Answer, *, ranged: bool) -> int:
+    """Return the bytes of the whole object, of which an answer may have a range only.
+
+    :raises TransientStoreError: if it does not say.
+    """
+    if not ranged:
+        return size_of(answer)
+    found = _CONTENT_RANGE.fullmatch(answer.text("content-range") or "")
+    if found is None:
+        raise answer.unreadable("content-range")
+    return int(found[1])
+
+
+def object_info(key: str, answer: Answer, size: int, *, md5_etags: bool = True) -> ObjectInfo:
     """Return the values in an answer to HeadObject or GetObject.
 
     :param size: bytes of the whole object, which a ranged answer gives in another place.
+    :param md5_etags: False where no ETag is to be taken for an MD5.
     :raises TransientStoreError: naming a header that cannot be read.
     """
     etag = bare(answer.text("etag"))
@@ -111,8 +130,21 @@ def object_info(key: str, answer: Answer, size: int) -> ObjectInfo:
         tag_count=answer.number("x-oss-tagging-count"),
         encryption=answer.text("x-oss-server-side-encryption"),
         kms_key=answer.text("x-oss-server-side-encryption-key-id"),
-        md5_etag=kind == PLAIN_TYPE,
+        md5_etag=md5_etags and kind == PLAIN_TYPE and _is_md5(etag, answer.text("content-md5")),
     )
+
+
+def _is_md5(etag: str | None, content_md5: str | None) -> bool:
+    """Tell whether an ETag is the MD5 of the bytes.
+
+    PutObject makes it so. Other calls, which is not told by the type, make other ETags; but there
+    is a ``Content-MD5`` only where OSS knows the MD5.
+    """
+    try:
+        md5 = base64.b64decode(content_md5 or "", validate=True)
+    except ValueError:
+        return False
+    return bool(md5) and md5.hex() == normal_etag(etag)
 
 
 def _checksums(answer: Answer) -> tuple[Checksum, ...]:
@@ -137,12 +169,12 @@ def _attributes(headers: Mapping[str, str]) -> ContentAttributes:
         if (lower := name.lower()).startswith(_METADATA)
     }
     return ContentAttributes(
-        content_type=headers.get("content-type"),
-        content_encoding=headers.get("content-encoding"),
-        content_language=headers.get("content-language"),
-        content_disposition=headers.get("content-disposition"),
-        cache_control=headers.get("cache-control"),
-        expires=headers.get("expires"),
+        content_type=meant(headers.get("content-type")),
+        content_encoding=meant(headers.get("content-encoding")),
+        content_language=meant(headers.get("content-language")),
+        content_disposition=meant(headers.get("content-disposition")),
+        cache_control=meant(headers.get("cache-control")),
+        expires=meant(headers.get("expires")),
         metadata=metadata,
     )
 
@@ -169,7 +201,9 @@ def check_version(answer: Answer, identity: SourceIdentity) -> None:
 
     :raises PreconditionFailedError: naming both.
     """
-    found, meant = answer.text(_VERSION), identity.version_id
-    if meant is not None and found != meant:
-        detail = f"answered version {found} to a request for version {meant}"
+    found, wanted = answer.text(_VERSION), identity.version_id
+    # A bucket that never had versions knows this one, and does not name it.
+    same = found == wanted or (wanted == _NULL_VERSION and found is None)
+    if wanted is not None and not same:
+        detail = f"answered version {found} to a request for version {wanted}"
         raise PreconditionFailedError(answer.operation, answer.subject, detail)

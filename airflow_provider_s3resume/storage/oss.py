@@ -12,7 +12,11 @@ from functools import partial
 
 import oss2
 
-from airflow_provider_s3resume.exceptions import AccessDeniedError, ObjectNotFoundError
+from airflow_provider_s3resume.exceptions import (
+    AccessDeniedError,
+    ObjectArchivedError,
+    ObjectNotFoundError,
+)
 from airflow_provider_s3resume.plan.objects import (
     ALL_KEYS,
     ByteRange,
@@ -26,7 +30,13 @@ from airflow_provider_s3resume.plan.parts import Limits
 from airflow_provider_s3resume.storage._listing import Walk, walk_objects
 from airflow_provider_s3resume.storage._oss_calls import SCHEME, Calls
 from airflow_provider_s3resume.storage._oss_errors import translated
-from airflow_provider_s3resume.storage._oss_headers import check_version, object_info, size_of
+from airflow_provider_s3resume.storage._oss_headers import (
+    LINK_TYPE,
+    Answer,
+    check_version,
+    object_info,
+    size_of,
+)
 from airflow_provider_s3resume.storage._oss_session import PlainSession, make_bucket
 from airflow_provider_s3resume.storage._oss_settings import (
     OSS_LIMITS,
@@ -68,7 +78,11 @@ class OSSStore(SourceOnly):
         self.scheme = SCHEME
         self.service = service
         self._capabilities = self.settings.capabilities
-        self._calls = Calls(bucket, request_payer=self.settings.request_payer)
+        self._calls = Calls(
+            bucket,
+            request_payer=self.settings.request_payer,
+            md5_etags=self.settings.md5_etags,
+        )
         self.bucket = self._calls.name
 
     @property
@@ -110,9 +124,11 @@ class OSSStore(SourceOnly):
             yield self._followed(listed) if is_link and follow else listed
 
     def head(self, key: str, *, version_id: str | None = None) -> ObjectInfo:
-        """Return the object's headers, its CRC-64 included; of a link, mostly those of its end."""
+        """Return the object's headers, its CRC-64 included; of a link, those of a read of it."""
         answer = self._calls.head(key, version_id)
-        return object_info(key, answer, size_of(answer))
+        if answer.text("x-oss-object-type") == LINK_TYPE:
+            return self._end_of_link(key, version_id)
+        return self._info(key, answer, size_of(answer))
 
     def head_part(self, key: str, part_number: int, identity: SourceIdentity) -> PartInfo | None:
         """Return ``None``: OSS does not tell how an object was cut."""
@@ -127,7 +143,7 @@ class OSSStore(SourceOnly):
         length = byte_range.length if byte_range else identity.size
         given = (status, answer.text("content-length"), answer.text("content-range"))
         try:
-            info = object_info(key, answer, identity.size)
+            info = self._info(key, answer, identity.size)
             check_identity(info, identity, answer.subject)
             check_version(answer, identity)
             check_answer(given, byte_range, identity.size, answer.subject)
@@ -140,13 +156,29 @@ class OSSStore(SourceOnly):
         """Return the object's tags."""
         return self._calls.tags(key, version_id)
 
+    def _info(self, key: str, answer: Answer, size: int) -> ObjectInfo:
+        return object_info(key, answer, size, md5_etags=self.settings.md5_etags)
+
+    def _end_of_link(self, key: str, version_id: str | None) -> ObjectInfo:
+        """Return what a link leads to; what cannot be read now is as HEAD tells it.
+
+        Without its CRC and MD5, of which it is not said whether they are the link's own.
+        """
+        try:
+            answer, size = self._calls.end_of_link(key, version_id)
+            info = self._info(key, answer, size)
+        except ObjectArchivedError:
+            answer = self._calls.head(key, version_id)
+            info = dataclasses.replace(self._info(key, answer, size_of(answer)), checksums=())
+        return dataclasses.replace(info, md5_etag=False)
+
     def _followed(self, link: ListedObject) -> ListedObject:
         """Return a link as the object that it leads to; what a listing says of it is the link's.
 
         :raises StoreError: for a fault that says nothing about the link.
         """
         try:
-            info = self.head(link.key)
+            info = self._end_of_link(link.key, None)
         except (ObjectNotFoundError, AccessDeniedError):
             return dataclasses.replace(link, hindrance=Hindrance.DANGLING_SYMLINK)
         return ListedObject(

@@ -286,3 +286,37 @@ def test_a_whole_object_in_place_of_a_range_never_lands(copies: OSSCopies) -> No
     run = copies.sync()
     assert run.outcomes["k"].error_kind == "RangeMismatchError"
     assert copies.there() == {}
+
+
+def test_c19_content_headers_of_any_script_arrive_to_the_byte(copies: OSSCopies) -> None:
+    """From OSS, and on from one bucket of S3 to another; their signature covers what is sent."""
+    meant = 'attachment; filename="报告 Größe.pdf"'
+    raw = meant.encode().decode("latin-1")
+    names = ("content-disposition", "content-language", "cache-control")
+    headers = {**dict.fromkeys(names, raw), "content-type": f"text/plain; name={raw}"}
+    for key, size in (("small", 1000), ("large", 2 * PART + 1)):
+        copies.server.state.put(copies.bucket, key, bytes(size), headers=headers)
+    assert copies.sync().report.failures == ()
+    second = OSSCopies(copies.server, copies.target)
+    second.source_store = lambda: copies.target_store(copies.bucket)  # type: ignore[method-assign]
+    assert second.sync().report.failures == ()
+    for bucket in (copies.bucket, second.bucket):
+        for key in ("small", "large"):
+            answer = copies.client.head_object(Bucket=bucket, Key=key)
+            found = answer["ResponseMetadata"]["HTTPHeaders"]
+            assert {name: found[name] for name in headers} == headers
+
+
+@pytest.mark.parametrize("kind", ["no_crc", "wrong_crc"])
+def test_c18_a_link_is_proven_by_the_crc_of_its_end(copies: OSSCopies, kind: str) -> None:
+    """HEAD of a link may have none, or the link's own."""
+    data = random.Random(1).randbytes(2 * PART + 1)
+    copies.server.state.put_multipart(copies.bucket, "k", [data[:PART], data[PART:]])
+    copies.server.state.put_symlink(copies.bucket, "link", "k")
+    copies.server.faults.add(
+        Fault(kind=kind, operation="HeadObject", key="link", times=None)  # type: ignore[arg-type]
+    )
+    run = copies.sync()
+    assert run.report.failures == ()
+    assert {o.proof for o in run.outcomes.values()} == {Proof.CRC64}
+    assert copies.there() == {"k": data, "link": data}

@@ -76,7 +76,7 @@ class OSSCopies:
         self.bucket = f"oss-{secrets.token_hex(4)}"
         self.settings = settings
         self.client = target.client()
-        self._target = target
+        self.target = target
         server.state.create_bucket(self.bucket)
         for name in (self.bucket, f"{self.bucket}-state"):
             self.client.create_bucket(Bucket=name)
@@ -99,13 +99,13 @@ class OSSCopies:
         options: dict[str, Any] = client_config(settings)
         client = boto3.client(
             "s3",
-            endpoint_url=self._target.endpoint_url,
-            aws_access_key_id=self._target.access_key,
-            aws_secret_access_key=self._target.secret_key,
-            region_name=self._target.region,
+            endpoint_url=self.target.endpoint_url,
+            aws_access_key_id=self.target.access_key,
+            aws_secret_access_key=self.target.secret_key,
+            region_name=self.target.region,
             config=Config(**options),
         )
-        raw = S3Store(client, bucket, service=self._target.endpoint_url, settings=settings)
+        raw = S3Store(client, bucket, service=self.target.endpoint_url, settings=settings)
         return build_store(raw, retry=POLICY)
 
     def sync(self, config: CopyConfig = CONFIG) -> Synced:

@@ -113,9 +113,15 @@ class OSSState:
         *,
         headers: Mapping[str, str] = NOTHING,
         crc: bool = True,
+        opaque_etag: bool = False,
     ) -> str:
-        """Store a Normal object; without ``crc`` it is one from before OSS had checksums."""
+        """Store a Normal object; without ``crc`` it is one from before OSS had checksums.
+
+        With ``opaque_etag`` it was made in a way that gives no MD5: its ETag only looks like one.
+        """
         made = normal_object(key, Kept.of(data), headers, has_crc=crc)
+        if opaque_etag:
+            made.etag, made.has_md5 = _md5(b"made in another way: " + data), False
         apply_options(self.bucket(bucket), made, lower_names(headers))
         return self.store(bucket, made)
 

@@ -101,6 +101,66 @@ def test_only_objects_of_one_request_have_md5s(oss: OSSWorld) -> None:
     assert store.head_part("parts", 1, infos["parts"].identity()) is None
 
 
+def test_c18_an_etag_that_only_looks_like_an_md5_is_none(oss: OSSWorld) -> None:
+    """The type says nothing of how an object was made; the digest that OSS gives with it does."""
+    oss.server.state.put(oss.bucket, "k", b"data", opaque_etag=True)
+    store = oss.store()
+    info = store.head("k")
+    assert len(info.etag or "") == 32
+    assert not info.md5_etag
+    for byte_range in (None, ByteRange(start=1, stop=3)):
+        with store.open_range("k", byte_range, info.identity()) as reader:
+            assert not reader.info.md5_etag
+    oss.put("k", b"data")
+    info = store.head("k")
+    assert info.md5_etag
+    with store.open_range("k", ByteRange(start=1, stop=3), info.identity()) as reader:
+        assert reader.info.md5_etag
+
+
+@pytest.mark.parametrize(
+    ("md5", "kind", "is_md5"),
+    [
+        ("jXd/OF09/siBXSD3SWAm3A==", "Normal", True),
+        ("jXd/OF09/siBXSD3SWAm3A==", "Multipart", False),
+        ("jXd/OF09/siBXSD3SWAm3A==", "Symlink", False),
+        ("jXd/OF09/siBXSD3SWAm3Q==", "Normal", False),
+        ("jXd/OF09/siBXSD3SWAm3A", "Normal", False),
+        ("\u00e9", "Normal", False),
+        ("", "Normal", False),
+    ],
+)
+def test_c18_an_md5_is_one_that_the_service_tells(md5: str, kind: str, *, is_md5: bool) -> None:
+    """It has to be the ETag to the last bit."""
+    etag = '"8D777F385D3DFEC8815D20F7496026DC"'
+    assert _info(etag=etag, content_md5=md5, x_oss_object_type=kind).md5_etag is is_md5
+    assert not _info(etag=etag, x_oss_object_type=kind).md5_etag
+    assert not _info(content_md5="", x_oss_object_type=kind).md5_etag
+
+
+def test_etags_are_no_md5s_where_that_is_said(oss: OSSWorld) -> None:
+    """The setting reaches listings, HEAD and reads."""
+    oss.put("k", b"data")
+    store = oss.store(OSSSettings(md5_etags=False))
+    assert [one.md5_etag for one in store.list_objects()] == [False]
+    info = store.head("k")
+    assert not info.md5_etag
+    with store.open_range("k", None, info.identity()) as reader:
+        assert not reader.info.md5_etag
+
+
+def test_c19_content_headers_are_the_text_that_was_meant(oss: OSSWorld) -> None:
+    """Of bytes that are UTF-8 that text; of others what they are in Latin-1."""
+    text = "inline; filename=\u62a5\u544a.pdf"
+    names = ("type", "language", "disposition", "encoding")
+    headers = {f"content_{name}": text.encode().decode("latin-1") for name in names}
+    oss.put("k", b"x", **headers, cache_control="caf\u00e9", expires="\u00c3\u00a9")
+    found = oss.store().head("k").attributes
+    assert found.content_type == found.content_language == text
+    assert found.content_disposition == found.content_encoding == text
+    assert (found.cache_control, found.expires) == ("caf\u00e9", "\u00e9")
+
+
 def test_attributes_are_as_they_were_sent(oss: OSSWorld) -> None:
     """Content headers come raw, metadata as the Unicode that was meant, names in lower case."""
     oss.put(

@@ -140,6 +140,19 @@ def test_a_version_is_read_as_chosen(oss: OSSWorld, monkeypatch: pytest.MonkeyPa
         store.open_range("k", None, unpinned)
 
 
+def test_the_version_of_a_bucket_without_versions_is_read(oss: OSSWorld) -> None:
+    """It can be asked for by the name that it would have, and is answered without one."""
+    oss.put("k", b"data")
+    store = oss.store()
+    info = store.head("k", version_id="null")
+    assert info.version_id is None
+    chosen = dataclasses.replace(info.identity(), version_id="null")
+    assert read_all(store, "k", None, chosen) == b"data"
+    oss.server.state.create_bucket(oss.bucket, versioned=True)
+    assert store.head("k").version_id == "null"
+    assert read_all(store, "k", None, chosen) == b"data"
+
+
 def test_what_a_delete_marker_hides_is_not_there(oss: OSSWorld) -> None:
     """Neither the key nor the marker's own version is an object; the version below still is."""
     oss.server.state.create_bucket(oss.bucket, versioned=True)
@@ -265,12 +278,16 @@ def test_one_connection_serves_one_thread(oss: OSSWorld, monkeypatch: pytest.Mon
     monkeypatch.setattr(urllib3.util.connection, "create_connection", counted)
     oss.put("k", DATA, content_encoding="gzip")
     oss.put("empty", b"", content_encoding="zstd")
+    for target in ("k", "empty"):
+        oss.server.state.put_symlink(oss.bucket, f"link-to-{target}", target)
     store = oss.store()
     for _ in range(3):
         assert read_all(store, "k", MIDDLE) == DATA[MIDDLE.start : MIDDLE.stop]
         assert read_all(store, "empty") == b""
         store.get_tags("k")
-        assert len(list(store.list_objects())) == 2
+        assert len(list(store.list_objects())) == 4
+        assert store.head("link-to-k").size == len(DATA)
+        assert store.head("link-to-empty").size == 0
         for call in (store.head, store.get_tags):
             with pytest.raises(ObjectNotFoundError):
                 call("absent" * 100)
@@ -298,3 +315,83 @@ def test_a_link_is_read_as_what_it_leads_to(oss: OSSWorld) -> None:
     oss.put("k", b"else")
     with pytest.raises(PreconditionFailedError):
         store.open_range("link", None, planned)
+
+
+@pytest.mark.parametrize("kind", ["no_crc", "wrong_crc"])
+def test_c18_a_links_own_headers_are_not_its_ends(oss: OSSWorld, kind: str) -> None:
+    """HEAD of a link may tell of the link; all that counts is asked of the object."""
+    oss.server.state.put_multipart(oss.bucket, "k", [DATA, b"more"])
+    oss.server.state.put_symlink(oss.bucket, "link", "k")
+    oss.fault(Fault(kind=kind, operation="HeadObject", key="link", times=None))  # type: ignore[arg-type]
+    store = oss.store()
+    info, end = store.head("link"), store.head("k")
+    assert (info.size, info.etag, info.checksums) == (end.size, end.etag, end.checksums)
+    assert info.checksums != ()
+    assert not info.md5_etag
+    asked = oss.last("GetObject").headers
+    assert (asked["range"], asked["x-oss-range-behavior"]) == ("bytes=0-0", "standard")
+
+
+def test_a_link_to_no_bytes_is_asked_about_whole(oss: OSSWorld) -> None:
+    """There is no first byte of it."""
+    oss.put("empty", b"")
+    oss.server.state.put_symlink(oss.bucket, "link", "empty")
+    store = oss.store()
+    info = store.head("link")
+    assert (info.size, info.checksums) == (0, store.head("empty").checksums)
+    assert [one.size for one in store.list_objects("link")] == [0]
+    assert read_all(store, "link", None, info.identity()) == b""
+
+
+def test_a_link_to_nothing_is_not_there(oss: OSSWorld) -> None:
+    """Also if its end goes between two requests."""
+    oss.server.state.put_symlink(oss.bucket, "link", "absent")
+    with pytest.raises(ObjectNotFoundError):
+        oss.store().head("link")
+    oss.put("absent", b"data")
+    oss.fault(Fault(kind="error", operation="GetObject", status=404, code="SymlinkTargetNotExist"))
+    with pytest.raises(ObjectNotFoundError):
+        oss.store().head("link")
+
+
+def test_c31_a_link_to_a_frozen_object_is_told_by_head(oss: OSSWorld) -> None:
+    """It is listed and has a size, but no digest of which it is known whose it is."""
+    oss.put("k", b"data")
+    oss.server.state.put_symlink(oss.bucket, "link", "k")
+    oss.server.state.set_class(oss.bucket, "k", "ColdArchive")
+    store = oss.store()
+    listed = {one.key: one for one in store.list_objects()}
+    assert (listed["link"].size, listed["link"].storage_class) == (4, "ColdArchive")
+    assert listed["link"].hindrance is None
+    info = store.head("link")
+    assert (info.size, info.etag, info.checksums) == (4, listed["link"].etag, ())
+    assert not info.md5_etag
+    with pytest.raises(ObjectArchivedError):
+        store.open_range("link", None, info.identity())
+
+
+def test_c12_what_a_link_leads_to_is_broken_off(
+    oss: OSSWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole object in place of its first byte is not read; another range is refused."""
+    oss.put("k", DATA)
+    oss.server.state.put_symlink(oss.bucket, "link", "k")
+    store = oss.store()
+    answered: list[Any] = []
+    ask = store._calls.open
+
+    def kept(*asked: Any) -> Any:
+        answered.append(ask(*asked))
+        return answered[-1]
+
+    monkeypatch.setattr(store._calls, "open", kept)
+    oss.fault(Fault(kind="whole_object"))
+    assert store.head("link").size == len(DATA)
+    oss.fault(Fault(kind="wrong_content_range"))
+    with pytest.raises(TransientStoreError, match="content-range"):
+        store.head("link")
+    assert [raw.closed for _, _, raw in answered] == [True, True]
+    oss.fault(Fault(kind="truncate", operation="GetObject", after_bytes=0))
+    with pytest.raises(TransientStoreError):
+        store.head("link")
+    assert store.head("link").size == len(DATA)
