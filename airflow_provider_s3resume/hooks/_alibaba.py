@@ -5,12 +5,13 @@ Imported only when a client is made: a DAG file is read every few seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import oss2
 
-from airflow_provider_s3resume.exceptions import StoreError
+from airflow_provider_s3resume.exceptions import InvalidInputError, StoreError
 from airflow_provider_s3resume.hooks._oss_providers import make_provider
 from airflow_provider_s3resume.storage._oss_errors import translated
 from airflow_provider_s3resume.storage.layers import Layer
@@ -33,8 +34,9 @@ def make_client(facts: OSSFacts, bucket: str) -> oss2.Bucket:
     :raises InvalidInputError: naming the field of the connection.
     """
     address = facts.address
-    settings = oss_settings_from_extra(facts.settings)
-    return make_bucket(_make_auth(facts), address.endpoint, bucket, address.region, settings)
+    with _of_connection(facts):
+        settings = oss_settings_from_extra(facts.settings)
+        return make_bucket(_make_auth(facts), address.endpoint, bucket, address.region, settings)
 
 
 def make_store(facts: OSSFacts, bucket: str) -> OSSStore:
@@ -42,10 +44,23 @@ def make_store(facts: OSSFacts, bucket: str) -> OSSStore:
 
     :raises InvalidInputError: naming the field of the connection.
     """
-    settings = oss_settings_from_extra(facts.settings)
+    with _of_connection(facts):
+        settings = oss_settings_from_extra(facts.settings)
     address = facts.address
     service = service_of(address.endpoint, address.region, settings.is_cname)
     return OSSStore(make_client(facts, bucket), service=service, settings=settings)
+
+
+@contextmanager
+def _of_connection(facts: OSSFacts) -> Iterator[None]:
+    """Say in an error of a field whose connection it is: a task has two of them."""
+    try:
+        yield
+    except InvalidInputError as error:
+        if facts.subject in error.parameter:
+            raise
+        named = f"{error.parameter} of {facts.subject}"
+        raise InvalidInputError(named, found=error.found, accepted=error.accepted) from None
 
 
 def count_buckets(facts: OSSFacts) -> int:

@@ -24,6 +24,10 @@ _REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*\Z")
 _BUCKET_HOST = re.compile(
     r"([^.]+)\.((?:vpc100-)?oss-[a-z0-9-]+\.aliyuncs\.com|[a-z0-9-]+\.oss\.aliyuncs\.com)\Z"
 )
+_REGIONAL_HOST = re.compile(
+    r"oss-(?P<plain>(?!accelerate)[a-z0-9-]+?)(-internal)?\.aliyuncs\.com\Z"
+    r"|(?P<dual>[a-z0-9-]+)\.oss\.aliyuncs\.com\Z"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +89,7 @@ def _named(said: Mapping[str, Any], host: str | None, port: int | None, subject:
     flags = [name for name in ("internal", "accelerate") if said.get(name)]
     if flags:
         accepted = "either an endpoint, or one that is chosen from the region"
-        raise _invalid(flags[0], subject, "it beside an endpoint", accepted)
+        raise _invalid(flags[0], subject, "true beside an endpoint", accepted)
     # The alibaba provider takes an endpoint without a scheme; the SDK would take http for it.
     bare = isinstance(given, str) and "://" not in given
     parts = checked_endpoint(f"https://{given}" if bare else given, field, accepted=_ADDRESS)
@@ -94,6 +98,7 @@ def _named(said: Mapping[str, Any], host: str | None, port: int | None, subject:
         raise InvalidInputError(field, found=found, accepted=_ADDRESS)
     if not said.get("is_cname"):
         _check_host(parts.hostname or "", field)
+        _check_same_region(parts.hostname or "", said.get("region"), subject)
     return f"{parts.scheme}://{parts.netloc}"
 
 
@@ -112,6 +117,15 @@ def _check_host(host: str, field: str) -> None:
     raise InvalidInputError(field, found=host, accepted=accepted)
 
 
+def _check_same_region(host: str, region: object, subject: str) -> None:
+    """Refuse a region that is not that of an endpoint which names its own."""
+    found = _REGIONAL_HOST.match(host)
+    named = found and (found["plain"] or found["dual"])
+    if region is not None and named and named != region:
+        accepted = f"{named!r}, the region of the endpoint {host}"
+        raise _invalid("region", subject, region, accepted)
+
+
 def _chosen(said: Mapping[str, Any], region: str | None, subject: str) -> str:
     """Return the endpoint that region and flags choose; TLS always."""
     internal, accelerate = said.get("internal", False), _accelerate(said, subject)
@@ -122,7 +136,7 @@ def _chosen(said: Mapping[str, Any], region: str | None, subject: str) -> str:
         raise _invalid("endpoint", subject, None, accepted)
     if accelerate:
         if internal:
-            raise _invalid("internal", subject, "it beside accelerate", "one of the two")
+            raise _invalid("internal", subject, "true beside accelerate", "one of the two")
         return _ACCELERATED[accelerate]
     if region is None:
         accepted = "an endpoint, or the region that it is chosen from"

@@ -319,3 +319,46 @@ def test_c42_no_secret_is_in_the_texts_of_what_was_read(connect: Connect) -> Non
     assert facts.settings["proxies"]
     for secret in (KEY_ID, SECRET, TOKEN):
         assert secret not in repr(facts)
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "https://oss-cn-beijing.aliyuncs.com",
+        "oss-cn-beijing-internal.aliyuncs.com",
+        "https://cn-beijing.oss.aliyuncs.com",
+    ],
+)
+def test_a_region_that_is_not_the_endpoints_is_refused(connect: Connect, endpoint: str) -> None:
+    """Both name one: requests would go to the one and be signed for the other."""
+    hook = connect(extra={**KEYS, "region": "cn-hangzhou", "endpoint": endpoint})
+    with pytest.raises(InvalidInputError, match=r"'region' of .*'cn-hangzhou'.*'cn-beijing'"):
+        _ = hook.facts
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "https://oss-cn-hangzhou.aliyuncs.com",
+        "https://oss-cn-hangzhou-internal.aliyuncs.com",
+        "https://cn-hangzhou.oss.aliyuncs.com",
+        "https://oss-accelerate.aliyuncs.com",
+        "https://oss-accelerate-overseas.aliyuncs.com",
+        "http://127.0.0.1:10500",
+    ],
+)
+def test_endpoints_of_the_region_or_of_none_are_taken(connect: Connect, endpoint: str) -> None:
+    """Accelerated endpoints and other services are in no region."""
+    hook = connect(extra={**KEYS, "region": "cn-hangzhou", "endpoint": endpoint})
+    assert hook.facts.address.endpoint == endpoint
+
+
+@pytest.mark.parametrize("field", ["symlinks", "verify", "read_timeout_s", "proxies"])
+def test_a_wrong_field_is_named_with_its_connection(connect: Connect, field: str) -> None:
+    """A task has two connections, or three."""
+    hook = connect(extra={**KEYS, **HANGZHOU, field: "no"})
+    with pytest.raises(InvalidInputError, match=f"{field}.* of .*'side'"):
+        hook.get_store("bucket")
+    good, text = hook.test_connection()
+    assert not good
+    assert "'side'" in text
