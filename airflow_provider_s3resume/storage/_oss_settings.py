@@ -23,7 +23,7 @@ _REGION_IN_HOST: Final = (
 )
 _ALIBABA: Final = ".aliyuncs.com"
 _PROXY_SCHEMES: Final = frozenset({"http", "https", "socks5", "socks5h"})
-# What "Uniform Resource Identifier: Generic Syntax" (RFC 3986) has in a user's name and password.
+# What RFC 3986 ("Uniform Resource Identifier") has in a user's name and password, and the caret.
 _USER: Final = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=:%^]*")
 _PLACE: Final = re.compile(r"(?:[A-Za-z0-9\-._]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?/?")
 

@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import logging
 import logging.config
+import socket
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -263,6 +264,30 @@ def test_a_proxy_that_was_named_is_used(oss: OSSWorld) -> None:
     through = oss.store(OSSSettings(proxies={"http": oss.endpoint.endpoint_url}))
     through.check_access()
     assert len(oss.server.requests) == 1
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_c41_a_proxy_that_wants_other_credentials_is_not_asked_again(scheme: str) -> None:
+    """It refuses a request, and a tunnel; both are for good, and its password is not told."""
+    with socket.create_server(("127.0.0.1", 0)) as proxy, ThreadPoolExecutor(1) as thread:
+        proxy.settimeout(10)
+        thread.submit(_refuse_one, proxy)
+        address = f"http://someone:pass-word@127.0.0.1:{proxy.getsockname()[1]}"
+        settings = OSSSettings(proxies={scheme: address}, read_timeout_s=10)
+        auth = oss2.make_auth("key", SECRET, "v4")
+        bucket = make_bucket(auth, f"{scheme}://oss.example.com", "bucket", "cn-hangzhou", settings)
+        with pytest.raises(AccessDeniedError, match="407") as caught:
+            OSSStore(bucket, service="oss", settings=settings).check_access()
+    assert not caught.value.retryable
+    assert "pass-word" not in "".join(traceback.format_exception(caught.value))
+
+
+def _refuse_one(proxy: socket.socket) -> None:
+    connection, _ = proxy.accept()
+    with connection:
+        connection.recv(10_000)
+        connection.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\n")
+        connection.sendall(b"Content-Length: 0\r\nConnection: close\r\n\r\n")
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
