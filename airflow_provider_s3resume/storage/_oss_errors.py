@@ -89,6 +89,13 @@ _SAYS_NO_SECRET: Final = frozenset(
         "read of closed file",
     }
 )
+_ADVICE: Final = {
+    "0002-00000226": " Check the region of the connection: it is not the bucket's.",
+    "SignatureDoesNotMatch": " Check the access key secret of the connection.",
+    "InvalidAccessKeyId": " Check the access key id of the connection.",
+}
+"""What a person can do, by error code of the documentation (EC) or code."""
+
 _REDIRECTS: Final = range(300, 400)
 _SERVER_FAULTS: Final = range(500, 600)
 _BUCKET_CALLS: Final = frozenset({"ListObjectsV2", "ListMultipartUploads"})
@@ -213,7 +220,8 @@ def _of_answer(error: Any, operation: str, subject: str) -> StoreError:  # noqa:
         return StoreError(operation, subject, detail)
     code = str(error.code or "")
     place = f"HTTP {status}, EC {error.ec or '-'}, request {error.request_id or '-'}"
-    detail = redact(f"{code or 'no code'} ({place}): {error.message or 'no message'}")
+    advice = _ADVICE.get(str(error.ec), _ADVICE.get(code, ""))
+    detail = redact(f"{code or 'no code'} ({place}): {error.message or 'no message'}{advice}")
     if error.headers.get("x-oss-delete-marker"):
         return ObjectNotFoundError(operation, subject, f"{detail} (a delete marker)")
     return _kind(code, status, operation)(operation, subject, detail)
@@ -247,7 +255,8 @@ def _missing(operation: str) -> type[StoreError]:
 def _of_fault(error: BaseException, operation: str, subject: str) -> StoreError:
     if _is_unsendable(error):
         return StoreError(operation, subject, f"{type(error).__name__}: {_UNSENDABLE}")
-    detail = redact(f"{type(error).__name__}: {error}")
+    advice = "; does the endpoint answer as OSS does?" if isinstance(error, ParseError) else ""
+    detail = redact(f"{type(error).__name__}: {error}{advice}")
     return _kind_of_fault(error)(operation, subject, detail)
 
 

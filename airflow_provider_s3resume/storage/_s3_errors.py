@@ -91,6 +91,11 @@ _KIND_OF_STATUS: Final[dict[int, type[StoreError]]] = {
     503: ThrottledError,
 }
 _SERVER_FAULTS: Final = range(500, 600)
+_INVALID_HEADER: Final = "invalid header"
+_UNSENDABLE: Final = (
+    "a header that cannot be sent; do the credentials end with a line break, or hold a sign that "
+    "is not ASCII?"
+)
 _BARE_400: Final = (
     "HTTP 400 without a reason: expired credentials, a bucket of another region, "
     "or an object with a customer-provided key"
@@ -122,7 +127,33 @@ def translated(operation: str, subject: str) -> Iterator[None]:
 
 def _chainable(error: BaseException) -> BaseException | None:
     text = f"{error} {getattr(error, 'response', '')}"
-    return error if redact(text) == text else None
+    if redact(text) == text and not _is_unsendable(error):
+        return error
+    _disarm(error)
+    return None
+
+
+def _is_unsendable(error: BaseException) -> bool:
+    """Tell whether an error is about a header that cannot be sent; its text repeats the header."""
+    beneath = getattr(error, "kwargs", {}).get("error")
+    return isinstance(beneath, UnicodeError) or _INVALID_HEADER in str(error).lower()
+
+
+def _disarm(error: BaseException) -> None:
+    """Empty an error that stays the context of ours, and all that it was raised from.
+
+    What was being handled before the call is none of these kinds.
+    """
+    left: BaseException | None = error
+    while isinstance(left, BotoCoreError | ClientError | Urllib3Error | OSError | ValueError):
+        left.args = ()
+        if isinstance(left, BotoCoreError):
+            left.kwargs = {}
+        if isinstance(left, ClientError):
+            left.response = {}
+        if isinstance(left, UnicodeEncodeError):
+            left.object = ""
+        left = left.__cause__ or left.__context__
 
 
 def _of_answer(response: Any, operation: str, subject: str) -> StoreError:  # noqa: ANN401 - botocore
@@ -156,6 +187,8 @@ def _missing(operation: str) -> type[StoreError]:
 
 
 def _of_fault(error: BaseException, operation: str, subject: str) -> StoreError:
+    if _is_unsendable(error):
+        return StoreError(operation, subject, f"{type(error).__name__}: {_UNSENDABLE}")
     detail = redact(f"{type(error).__name__}: {error}")
     return _kind_of_fault(error)(operation, subject, detail)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import traceback
 
+import boto3
 import pytest
+from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -19,6 +21,7 @@ from urllib3.exceptions import IncompleteRead, ProtocolError
 from airflow_provider_s3resume import exceptions as e
 from airflow_provider_s3resume.storage._redaction import redact
 from airflow_provider_s3resume.storage._s3_errors import translated
+from airflow_provider_s3resume.storage.s3 import S3Store
 
 SIGNATURE = "3f786850e387550fdab836ed7e6dc881de23001b3f786850e387550fdab836ed"
 PRESIGNED = (
@@ -153,3 +156,29 @@ def test_redaction_leaves_the_rest() -> None:
     assert redact("The specified key does not exist: a?b=c") == (
         "The specified key does not exist: a?b=c"
     )
+
+
+@pytest.mark.parametrize("token", ["a-session-token\n", "a-session-token\r\nInjected: x"])
+def test_c42_a_token_that_cannot_be_sent_is_not_told(token: str) -> None:
+    """Files and Kubernetes secrets end with line breaks; the transport's error repeats the header.
+
+    Neither the error nor anything that is printed with it holds the token.
+    """
+    client = boto3.client(
+        "s3",
+        endpoint_url="http://127.0.0.1:9",
+        aws_access_key_id="id",
+        aws_secret_access_key="secret",
+        aws_session_token=token,
+        region_name="us-east-1",
+        config=Config(retries={"total_max_attempts": 1}),
+    )
+    store = S3Store(client, "bucket", service="http://127.0.0.1:9")
+    with pytest.raises(e.StoreError) as raised:
+        store.head("key")
+    assert not raised.value.retryable
+    error: BaseException | None = raised.value
+    while error is not None:
+        printed = "".join(traceback.format_exception(error, chain=False)) + repr(error)
+        assert token.strip()[:15] not in printed
+        error = error.__cause__ or error.__context__
