@@ -24,12 +24,12 @@ pytestmark = pytest.mark.browser
 DEADLINE_S = 60.0
 DESCRIPTIONS = {
     "Source": {
-        "Source connection": "Id of a connection of type aws or s3resume.",
+        "Source connection": "Id of a connection of type aws or s3resume, for an s3:// source",
         "Source URI": "Bucket and prefix to read",
     },
     "Target": {
         "Target connection": "Id of a connection of type aws or s3resume.",
-        "Target URI": "Bucket and prefix to write.",
+        "Target URI": "Bucket and prefix to write, on S3 or a compatible service.",
         "State location": "Where manifests, checkpoints and reports are kept.",
     },
     "What to copy": {

@@ -55,6 +55,7 @@ def migration(places: Places, oss_server: OSSServer) -> Iterator[Migration]:
     oss_server.state.create_bucket(places.bucket)
     yield Migration(server=oss_server, places=places)
     oss_server.faults.clear()
+    del oss_server.state.buckets[places.bucket]
 
 
 def test_a_bucket_is_migrated_over_a_bad_line_and_then_kept_in_step(migration: Migration) -> None:

@@ -79,6 +79,7 @@ def copies(server: OSSServer, seaweed_pair: SeaweedPair) -> Iterator[OSSCopies]:
         made.put_old(key, OLD)
     yield made
     server.faults.clear()
+    made.drop()
 
 
 def fault_of(

@@ -61,8 +61,10 @@ def server() -> Iterator[OSSServer]:
 @pytest.fixture
 def copies(server: OSSServer, seaweed_pair: SeaweedPair) -> Iterator[OSSCopies]:
     """Give a source and a target bucket."""
-    yield OSSCopies(server, seaweed_pair.target.endpoint)
+    made = OSSCopies(server, seaweed_pair.target.endpoint)
+    yield made
     server.faults.clear()
+    made.drop()
 
 
 class BeforeFirstRange(AfterEachRange):

@@ -135,6 +135,10 @@ class OSSCopies:
         except S3ResumeError as error:
             return error
 
+    def drop(self) -> None:
+        """Give back the memory that the source takes."""
+        del self.server.state.buckets[self.bucket]
+
     def put_old(self, key: str, data: bytes) -> None:
         """Put an object that is to be replaced into the target."""
         self.client.put_object(Bucket=self.bucket, Key=key, Body=data)
