@@ -38,6 +38,17 @@ _MOST_KINDS_COUNTED = 1000
 _LONGEST_KIND = 120
 _VALUE = re.compile(r"['\"].*", re.DOTALL)
 _NUMBER = re.compile(r"\b\d+\b")
+_WAYS_OUT = {
+    Reason.IN_STATE_LOCATION.value: ": it would lie in the state location; name another state_uri",
+    Reason.KEY_TOO_LONG.value: ": the target takes no key of that length; rename the object",
+    Reason.KEY_NOT_KEPT.value: ": the target would keep it under another key; rename the object",
+    Reason.TOO_LARGE.value: ": the target takes no object of that size",
+    Reason.DANGLING_SYMLINK.value: ": what the link points at cannot be read; mend or delete the "
+    "link, or let symlinks be 'report'",
+    Reason.UNREACHABLE_KEY.value: ": no request can name this key; rename the object",
+}
+"""What to do about a key that was refused."""
+
 _NOT_TRIED = "no task came to its end with it; see the log of the transfer task"
 
 
@@ -257,7 +268,8 @@ class _Sums:
         """Add the keys that the plan refused, each of them a failure, and links not followed."""
         for entry in load_noted(self._state, self._manifest.noted):
             if entry.verb == Verb.REFUSE.value:
-                self._fail(entry.key, entry.reason, f"refused: {entry.reason}")
+                advice = _WAYS_OUT.get(entry.reason, "")
+                self._fail(entry.key, entry.reason, f"refused: {entry.reason}{advice}")
             elif entry.reason == Reason.SYMLINK.value and len(self._links) < MOST_NAMED:
                 self._links.append(entry.key)
 

@@ -273,7 +273,9 @@ class _Verifying:
             return Proof.PARTS
         if outcome.proof is Proof.NONE:
             self._fail(
-                outcome, "neither side gives a digest that could prove it: nothing was compared"
+                outcome,
+                "neither side gives a digest that could prove it: nothing was compared. Say under "
+                "'checksums' in the target's connection what its service checks",
             )
             return None
         return Proof.PARTS

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from airflow_provider_s3resume.plan.diff import Reason
 from airflow_provider_s3resume.plan.digests import Checksum, ChecksumAlgorithm
 from airflow_provider_s3resume.plan.objects import (
     ALL_KEYS,
@@ -17,6 +18,7 @@ from airflow_provider_s3resume.plan.objects import (
 from airflow_provider_s3resume.storage.checksums import checksum_value
 from airflow_provider_s3resume.storage.memory import MemoryStore
 from airflow_provider_s3resume.storage.sorting import sort_listing
+from airflow_provider_s3resume.transfer.reporting import _WAYS_OUT
 from airflow_provider_s3resume.transfer.verification import load_noted
 from tests.unit.planning_cases import SMALL, Sync, put, without_state
 
@@ -85,6 +87,17 @@ def test_c40_what_cannot_be_read_is_refused_by_name(hindrance: Hindrance) -> Non
     assert report.failures[0].key == "bad"
     assert hindrance.value in report.failures[0].error
     assert without_state(sync.target) == {"good": b"data"}
+
+
+def test_a_refusal_says_what_to_do() -> None:
+    """The report is what a person reads at night."""
+    for reason in ("dangling_symlink", "unreachable_key"):
+        sync = hindered_sync(bad=Hindrance(reason))
+        key, _ = sync.plan()
+        told = {found.key: found.error for found in sync.report(key).failures}
+        assert told["bad"] == f"refused: {reason}{_WAYS_OUT[reason]}"
+        assert len(_WAYS_OUT[reason]) > 20
+    assert set(_WAYS_OUT) <= {reason.value for reason in Reason}
 
 
 def test_every_hindrance_is_planned_for() -> None:
