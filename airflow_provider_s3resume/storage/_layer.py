@@ -203,6 +203,11 @@ class Layer:
         """Return the unfinished uploads of exactly this key."""
         return self._call("ListMultipartUploads", key, partial(self.inner.list_uploads, key))
 
+    def list_all_uploads(self, prefix: str = "") -> list[UploadInfo]:
+        """Return the unfinished uploads of all keys under a prefix."""
+        act = partial(self.inner.list_all_uploads, prefix)
+        return self._call("ListMultipartUploads", prefix, act)
+
     def complete_upload(
         self,
         key: str,

@@ -80,6 +80,10 @@ class SourceOnly:
         """Refuse."""
         self._refuse("ListMultipartUploads", key)
 
+    def list_all_uploads(self, prefix: str = "") -> list[UploadInfo]:
+        """Refuse."""
+        self._refuse("ListMultipartUploads", prefix)
+
     def complete_upload(
         self,
         key: str,

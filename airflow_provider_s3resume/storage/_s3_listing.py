@@ -105,16 +105,33 @@ def list_uploads(fetch: Fetch, subject: str, key: str) -> list[UploadInfo]:
 
     :raises ListingError: if the listing cannot be relied upon.
     """
-    pages, uploads = Pages(subject), list[UploadInfo]()
-    parameters: dict[str, Any] = {"Prefix": key, "EncodingType": "url"}
+    entries = _walk_uploads(fetch, subject, key)
+    return [_upload(key, entry) for page, entry in entries if _is_key(page, entry, key)]
+
+
+def list_all_uploads(fetch: Fetch, subject: str, prefix: str) -> list[UploadInfo]:
+    """Return the unfinished uploads of all keys under ``prefix``, named as the service names them.
+
+    :raises ListingError: if the listing cannot be relied upon.
+    """
+    entries = _walk_uploads(fetch, subject, prefix)
+    return [_upload(decoded(page, entry["Key"]), entry) for page, entry in entries]
+
+
+def _walk_uploads(
+    fetch: Fetch, subject: str, prefix: str
+) -> Iterator[tuple[Page, Mapping[str, Any]]]:
+    pages = Pages(subject)
+    parameters: dict[str, Any] = {"Prefix": prefix, "EncodingType": "url"}
     while True:
         page = fetch(parameters)
         more = pages.truncated(page.get("IsTruncated"))
         entries = page.get("Uploads", ())
         pages.begin((entries[0]["Key"], entries[0]["UploadId"]) if entries else None)
-        uploads += [_upload(key, entry) for entry in entries if _is_key(page, entry, key)]
+        for entry in entries:
+            yield page, entry
         if not more:
-            return uploads
+            return
         marker = page.get("NextKeyMarker")
         # Without a key marker the service would begin anew (SeaweedFS gives none).
         pages.follow((marker, page.get("NextUploadIdMarker")) if marker else None)

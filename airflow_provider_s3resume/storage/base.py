@@ -326,6 +326,15 @@ class ObjectStore(Protocol):
         :raises ListingError: if the listing repeats itself.
         """
 
+    def list_all_uploads(self, prefix: str = "") -> list[UploadInfo]:
+        """Return the unfinished uploads of all keys under ``prefix``, whoever began them.
+
+        For reports only: a service may name a key otherwise than it is (SeaweedFS says that names
+        are encoded, and does not encode them). ``list_uploads`` knows whose an upload is.
+
+        :raises ListingError: if the listing repeats itself.
+        """
+
     def complete_upload(
         self,
         key: str,

@@ -287,6 +287,15 @@ class MemoryStore:
                 if upload.key == call.key
             ]
 
+    def list_all_uploads(self, prefix: str = "") -> list[UploadInfo]:
+        """Return the unfinished uploads of all keys under a prefix."""
+        with self._call("ListMultipartUploads", prefix):
+            return [
+                UploadInfo(key=upload.key, upload_id=upload_id, initiated=upload.initiated)
+                for upload_id, upload in self.uploads.items()
+                if upload.key.startswith(prefix)
+            ]
+
     def complete_upload(
         self,
         key: str,

@@ -287,6 +287,12 @@ class S3Store:
         subject = f"uploads of {self._calls.subject(key)}"
         return _s3_listing.list_uploads(lambda more: fetch(**more), subject, key)
 
+    def list_all_uploads(self, prefix: str = "") -> list[UploadInfo]:
+        """Return the unfinished uploads of all keys under a prefix."""
+        fetch = partial(self._calls.make, "ListMultipartUploads", named=prefix)
+        subject = f"uploads of {self._calls.subject(prefix)}"
+        return _s3_listing.list_all_uploads(lambda more: fetch(**more), subject, prefix)
+
     def complete_upload(
         self,
         key: str,

@@ -198,6 +198,7 @@ def test_c03_an_unknown_bucket_is_no_empty_one(case: Case) -> None:
         store.check_access,
         lambda: list(store.list_objects()),
         lambda: store.list_uploads("k"),
+        store.list_all_uploads,
         lambda: put(store, "k", b"x"),
         lambda: store.create_upload("k", NewUpload()),
     ):
@@ -216,6 +217,7 @@ def test_c03_a_refused_caller_sees_no_empty_bucket(case: Case) -> None:
         store.check_access,
         lambda: list(store.list_objects()),
         lambda: store.list_uploads("k"),
+        store.list_all_uploads,
         lambda: store.head("k"),
         lambda: put(store, "k", b"x"),
     ):

@@ -188,6 +188,17 @@ def test_c13_uploads_are_those_of_exactly_the_key(store: ObjectStore) -> None:
     assert {upload.upload_id for upload in store.list_uploads("k")} == {made["k"], second}
 
 
+def test_all_uploads_are_those_under_the_prefix(store: ObjectStore) -> None:
+    """All keys' uploads are there once, under their keys, and no others."""
+    keys = ("p/a", "p/b", "p/b")
+    made = {store.create_upload(key, NewUpload()): key for key in keys}
+    other = store.create_upload("q/a", NewUpload())
+    found = store.list_all_uploads("p/")
+    assert len(found) == len(made)
+    assert {one.upload_id: one.key for one in found} == made
+    assert {one.upload_id for one in store.list_all_uploads()} == {*made, other}
+
+
 def test_an_abort_is_final_and_can_be_repeated(store: ObjectStore) -> None:
     """What was aborted is gone for every call; aborting it again is no error."""
     upload_id = store.create_upload("k", new_upload(store))

@@ -127,6 +127,13 @@ class WritingOSSStore(OSSStore):
             if one.key == key
         ]
 
+    def list_all_uploads(self, prefix: str = "") -> list[UploadInfo]:
+        """Return the unfinished uploads of all keys under a prefix."""
+        return [
+            UploadInfo(key=one.key, upload_id=one.upload_id, initiated=one.initiation_date)
+            for one in self._all_uploads(prefix)
+        ]
+
     def _all_uploads(self, prefix: str) -> Iterator[Any]:
         marker = id_marker = ""
         while True:

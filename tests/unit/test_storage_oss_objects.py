@@ -250,6 +250,7 @@ WRITES: list[Callable[[ObjectStore], object]] = [
     lambda store: store.upload_part_stream("k", "u", 1, _Nothing(), 0, None),
     lambda store: store.list_parts("k", "u"),
     lambda store: store.list_uploads("k"),
+    lambda store: store.list_all_uploads("k"),
     lambda store: store.complete_upload("k", "u", [], size=1, checksum=None),
     lambda store: store.abort_upload("k", "u"),
     lambda store: store.delete_object("k"),
