@@ -1,0 +1,188 @@
+"""Before the parts of a copy: an upload to go on with, or a new one that a record names.
+
+Whatever a kill leaves behind between two calls, the next attempt can tell whose it is (c17).
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from airflow_provider_s3resume.exceptions import (
+    ListingError,
+    S3ResumeError,
+    UnsupportedError,
+    UploadNotFoundError,
+)
+from airflow_provider_s3resume.plan.resume import (
+    Checkpoint,
+    Continue,
+    ListedPart,
+    PartRecord,
+    StartOver,
+    decide,
+)
+from airflow_provider_s3resume.transfer.attributes import digest_of
+from airflow_provider_s3resume.transfer.checkpoints import Stored
+from airflow_provider_s3resume.transfer.cleanup import UNKNOWN_UPLOADS, stray_notes
+from airflow_provider_s3resume.transfer.context import Landed
+from airflow_provider_s3resume.transfer.layouts import layout_of_copy
+from airflow_provider_s3resume.transfer.outcomes import Status
+from airflow_provider_s3resume.transfer.uploads import UploadRecord
+
+if TYPE_CHECKING:
+    from airflow_provider_s3resume.transfer.subject import CopySubject
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """An upload to go on with.
+
+    :param unrecorded: parts that the target holds and no record knows; to be read again.
+    :param notes: for the report.
+    """
+
+    record: UploadRecord
+    kept: tuple[PartRecord, ...] = ()
+    unrecorded: tuple[ListedPart, ...] = ()
+    missing: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def prepare(copy: CopySubject) -> Prepared | Landed:
+    """Return an upload that can be gone on with, or what an earlier attempt completed.
+
+    :raises PreconditionFailedError: if another worker took the checkpoint over.
+    """
+    loaded = copy.context.records.load(copy.source_uri, copy.target_uri)
+    if isinstance(loaded, Stored):
+        return _resume(copy, loaded)
+    if isinstance(loaded, str):
+        log.warning("%s: starting over: %s", copy.uri, loaded)
+    return _begin(copy, None, superseded=(), damaged=isinstance(loaded, str))
+
+
+def _resume(copy: CopySubject, stored: Stored) -> Prepared | Landed:
+    checkpoint = stored.checkpoint
+    listed = _listed(copy, checkpoint.upload_id)
+    decision = decide(
+        checkpoint,
+        source_uri=copy.source_uri,
+        target_uri=copy.target_uri,
+        identity=copy.source.identity,
+        algorithm=copy.algorithm_name,
+        asked=digest_of(copy.upload()[0]),
+        listed=listed,
+        source_algorithm=copy.source_algorithm_name,
+    )
+    if isinstance(decision, Continue):
+        return _continue(copy, stored, decision)
+    if listed is None and checkpoint.upload_id is not None:
+        landed = _completed_before(copy, checkpoint)
+        if landed is not None:
+            return landed
+    return _start_over(copy, stored, decision)
+
+
+def _continue(copy: CopySubject, stored: Stored, decision: Continue) -> Prepared:
+    copy.upload_id = decision.upload_id
+    log.info(
+        "%s: resuming upload: kept %d of %d parts, %d to be read again, %d to be sent",
+        copy.uri,
+        len(decision.kept) + len(decision.unrecorded),
+        stored.checkpoint.layout.count,
+        len(decision.unrecorded),
+        len(decision.missing),
+    )
+    # Parts without the digests that are needed now are read again, and recorded with them.
+    checkpoint = replace(
+        stored.checkpoint, parts=decision.kept, source_algorithm=copy.source_algorithm_name
+    )
+    return Prepared(
+        record=UploadRecord(copy.context.records, replace(stored, checkpoint=checkpoint)),
+        kept=decision.kept,
+        unrecorded=decision.unrecorded,
+        missing=decision.missing,
+    )
+
+
+def _start_over(copy: CopySubject, stored: Stored, decision: StartOver) -> Prepared:
+    # That the upload is gone is no news if it was given up for another reason.
+    reason = copy.reason or decision.reason
+    log.warning("%s: starting over: %s", copy.uri, reason)
+    checkpoint = stored.checkpoint
+    strays = stray_notes(copy.context.target, copy.key, checkpoint)
+    given_up = checkpoint.superseded
+    if checkpoint.upload_id is not None:
+        given_up += (checkpoint.upload_id,)
+    for upload_id in given_up:
+        copy.context.target.abort_upload(copy.key, upload_id)
+    prepared = _begin(copy, stored, superseded=given_up, damaged=False)
+    return replace(prepared, notes=(*prepared.notes, f"started over: {reason}", *strays))
+
+
+def _begin(
+    copy: CopySubject, previous: Stored | None, *, superseded: tuple[str, ...], damaged: bool
+) -> Prepared:
+    context = copy.context
+    layout, notes = layout_of_copy(context, copy.source, copy.info)
+    upload, _ = copy.upload()
+    intent = Checkpoint(
+        source_uri=copy.source_uri,
+        target_uri=copy.target_uri,
+        identity=copy.source.identity,
+        layout=layout,
+        upload_id=None,
+        algorithm=copy.algorithm_name,
+        uploads_before=_uploads_before(copy),
+        superseded=superseded,
+        started=context.started,
+        asked=digest_of(upload),
+        source_algorithm=copy.source_algorithm_name,
+    )
+    # The intent comes first: whatever a kill leaves behind, the next attempt can tell.
+    stored = context.records.save(intent, previous, force=damaged)
+    copy.upload_id = context.target.create_upload(copy.key, upload)
+    try:
+        stored = context.records.save(replace(intent, upload_id=copy.upload_id), stored)
+    except S3ResumeError:
+        # Only this process knows its id: the next attempt could not tell whose it is.
+        context.target.abort_upload(copy.key, copy.upload_id)
+        raise
+    missing = tuple(range(1, layout.count + 1))
+    log.info("%s: new upload of %d parts of %d bytes", copy.uri, layout.count, layout.part_size)
+    return Prepared(record=UploadRecord(context.records, stored), missing=missing, notes=notes)
+
+
+def _uploads_before(copy: CopySubject) -> tuple[str, ...]:
+    try:
+        return tuple(u.upload_id for u in copy.context.target.list_uploads(copy.key))
+    except (ListingError, UnsupportedError):
+        return (UNKNOWN_UPLOADS,)
+
+
+def _listed(copy: CopySubject, upload_id: str | None) -> list[ListedPart] | None:
+    if upload_id is None:
+        return None
+    try:
+        return copy.parts_of(upload_id)
+    except UploadNotFoundError:
+        return None
+
+
+def _completed_before(copy: CopySubject, checkpoint: Checkpoint) -> Landed | None:
+    """Look whether the vanished upload was completed, and its end not recorded."""
+    if len(checkpoint.parts) != checkpoint.layout.count:
+        return copy.landed_elsewhere()
+    if checkpoint.identity != copy.source.identity:
+        return None
+    copy.last_expected = copy.expected(checkpoint.parts)
+    landed = copy.landed_elsewhere()
+    if landed is None:
+        return None
+    kept = len(checkpoint.parts)
+    copy.context.progress.add(parts_kept=kept)
+    return replace(landed, kept_parts=kept, status=Status.COPIED)
