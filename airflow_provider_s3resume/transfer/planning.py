@@ -42,7 +42,7 @@ from airflow_provider_s3resume.plan.objects import (
 )
 from airflow_provider_s3resume.plan.parts import largest_object
 from airflow_provider_s3resume.storage.base import uri_of
-from airflow_provider_s3resume.transfer.probing import check_promises
+from airflow_provider_s3resume.transfer.probing import check_promises, check_provable
 from airflow_provider_s3resume.transfer.proven import ByRange, load_proven, pair_name
 from airflow_provider_s3resume.transfer.state import DEFAULT_PREFIX, has_marker
 from airflow_provider_s3resume.transfer.storing import MOST_UNKEPT_KEYS, PlanWriter
@@ -134,9 +134,10 @@ def check_sides(
 
     :raises BucketNotFoundError, AccessDeniedError: naming the parameter and the side that does not
         answer.
-    :raises InvalidInputError: if the state location holds somebody else's objects, or its service
-        does not do what its connection says.
+    :raises InvalidInputError: if the state location holds somebody else's objects, its service
+        does not do what its connection says, or nothing could prove a copy to this target.
     """
+    check_provable(target)
     # A first page each: a side that may be headed and not listed is found out here.
     with _naming("source_uri", source, request.source_prefix):
         source.check_access(request.source_prefix)

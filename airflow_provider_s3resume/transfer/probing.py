@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow_provider_s3resume.plan.digests import Checksum
+    from airflow_provider_s3resume.storage.base import ObjectStore
     from airflow_provider_s3resume.transfer.state import StateLocation
 
 PROBED = "probed.json"
@@ -61,6 +62,23 @@ def check_promises(state: StateLocation, name: str, *, now: float) -> None:
             accepted="another that it looks at, such as 'md5', or 'none'",
         )
     state.write_text(PROBED, dumps({**asked, "at": now}))
+
+
+def check_provable(target: ObjectStore) -> None:
+    """Refuse a target of which no copy could ever be proven (c18), before anything is written.
+
+    :raises InvalidInputError: naming the connection's fields to change.
+    """
+    capabilities = target.capabilities
+    if capabilities.part_checksums or capabilities.md5_etags:
+        return
+    raise InvalidInputError(
+        f"extra 'checksums' and 'md5_etags' of the connection of {target.service}",
+        found="'none' and false: nothing would tell what arrived, and every verification would "
+        "fail",
+        accepted="checksums that the service looks at, such as 'md5' (Content-MD5, which nearly "
+        "all do), or md5_etags true where its ETags are MD5s",
+    )
 
 
 def _asked_lately(state: StateLocation, asked: Mapping[str, object], now: float) -> bool:

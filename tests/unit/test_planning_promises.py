@@ -103,3 +103,21 @@ def test_c18_a_promise_is_tried_once_a_day_and_when_it_changes() -> None:
     assert writes(NOW + 86_401) == 4
     sync.target.capabilities = replace(AMAZON_S3, conditional_put=False)
     assert writes(NOW + 86_402) == 3
+
+
+@pytest.mark.parametrize(
+    ("checksums", "md5_etags", "is_provable"),
+    [((), False, False), ((), True, True), ((ChecksumAlgorithm.MD5,), False, True)],
+)
+def test_c18_a_target_that_nothing_could_be_proven_of_is_refused_before_it_is_written(
+    checksums: tuple[ChecksumAlgorithm, ...], *, md5_etags: bool, is_provable: bool
+) -> None:
+    """Neither checksums nor ETags that are MD5s: every verification would fail, after the copy."""
+    can = replace(NOTHING, part_checksums=checksums, md5_etags=md5_etags)
+    sync = Sync(target=store("target", capabilities=can))
+    if is_provable:
+        check_sides(sync.source, sync.target, sync.state, sync.request(), now=NOW)
+        return
+    with pytest.raises(InvalidInputError, match=r"'checksums' and 'md5_etags'.*'md5'"):
+        check_sides(sync.source, sync.target, sync.state, sync.request(), now=NOW)
+    assert list(sync.target.list_objects()) == []
