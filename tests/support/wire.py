@@ -174,6 +174,8 @@ class Wire:
         with self._changed:
             for name, value in facts.items():
                 setattr(exchange, name, value)
+            if "upstream_status" in facts:
+                exchange.answered_at = len(self._exchanges)
             self._changed.notify_all()
 
     def pause(self, exchange: Exchange, side: Side) -> None:

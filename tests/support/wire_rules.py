@@ -42,6 +42,8 @@ class Exchange:
     request_bytes: int = 0
     response_bytes: int = 0
     is_over: bool = False
+    answered_at: int | None = None
+    """How many requests had begun on the wire when the server had answered this one."""
 
     @property
     def operation(self) -> str:
