@@ -24,14 +24,20 @@
     ├── TargetChangedError           the target is no longer the object that the plan saw
     ├── VerificationError            * the proof of a copy does not match its source
     ├── CopyStoppedError             * SIGTERM, on_kill or a timeout: state was kept
-    └── ObjectsFailedError           some objects of a batch or run failed; carries which and why
+    └── ReportedError                (*) what failed elsewhere, told by its kinds
+        └── ObjectsFailedError       (*) some objects of a batch or run failed
 
-``*`` marks the classes that are worth another attempt (:attr:`S3ResumeError.retryable`).
+``*`` marks the classes that are worth another attempt (:attr:`S3ResumeError.retryable`), ``(*)``
+those of which each instance answers for itself. How long to wait before that attempt is said in
+:mod:`~airflow_provider_s3resume.plan.attempts`.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class S3ResumeError(Exception):
@@ -161,14 +167,20 @@ class CopyStoppedError(S3ResumeError):
     retryable = True
 
 
-class ObjectsFailedError(S3ResumeError):
-    """Objects failed after all others were dealt with.
+class ReportedError(S3ResumeError):
+    """What failed in other threads, or in another process, as it was reported from there.
 
-    :param message: a summary that names the first objects and reasons.
-    :param retryable: whether another attempt can help at least one of them.
+    :param message: what failed, and why.
+    :param retryable: whether another attempt can help.
+    :param kinds: names of the classes above that another attempt can help, as they occurred.
     """
 
-    def __init__(self, message: str, *, retryable: bool) -> None:
+    def __init__(self, message: str, *, retryable: bool, kinds: Iterable[str] = ()) -> None:
         super().__init__(message)
         # One class serves both cases, so the instance answers for itself.
         self.retryable = retryable  # type: ignore[misc]
+        self.kinds = frozenset(kinds)
+
+
+class ObjectsFailedError(ReportedError):
+    """Objects failed after all others were dealt with; the message names the first of them."""

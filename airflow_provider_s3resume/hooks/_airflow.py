@@ -9,11 +9,13 @@ __all__ = [
     "AirflowNotFoundException",
     "AirflowSkipException",
     "BaseHook",
+    "RetryDecision",
+    "RetryPolicy",
     "Stats",
 ]
 
 if TYPE_CHECKING:
-    from airflow.sdk import BaseHook
+    from airflow.sdk import BaseHook, RetryDecision, RetryPolicy
     from airflow.sdk.exceptions import (
         AirflowFailException,
         AirflowNotFoundException,
@@ -41,3 +43,12 @@ else:
         from airflow.sdk.observability.stats import Stats
     except ImportError:  # 3.0, 3.1
         from airflow.stats import Stats
+    try:
+        from airflow.sdk import RetryDecision, RetryPolicy
+    except ImportError:  # 3.0, 3.1, 3.2: a task's arguments alone say how it is retried
+
+        class RetryDecision:
+            """Nothing of this release asks for one."""
+
+        class RetryPolicy:
+            """Nothing of this release takes one: it has no ``evaluate``."""

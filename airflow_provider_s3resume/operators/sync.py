@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import AssetAlias, TaskGroup
@@ -16,15 +15,12 @@ from airflow_provider_s3resume.operators.plan import (
     PlanSyncOperator,
 )
 from airflow_provider_s3resume.operators.report import ReportSyncOperator
+from airflow_provider_s3resume.operators.retries import RETRIES, retries_beside
 from airflow_provider_s3resume.operators.verify import VerifyCopyOperator
 
+__all__ = ["RETRIES", "TASKS", "sync_task_group"]
+
 TASKS = ("list", "diff", "transfer", "verify", "report")
-RETRIES: Mapping[str, Any] = {
-    "retries": 3,
-    "retry_delay": timedelta(seconds=30),
-    "retry_exponential_backoff": True,
-    "max_retry_delay": timedelta(minutes=10),
-}
 
 
 def sync_task_group(
@@ -43,7 +39,7 @@ def sync_task_group(
     asset_uri: str | None = None,
     pool: str | None = None,
     pool_slots: int = 1,
-    retrying: Mapping[str, Any] = RETRIES,
+    retrying: Mapping[str, Any] | None = None,
     refuse_unknown_params: bool = False,
     prefix_group_id: bool = True,
 ) -> TaskGroup:
@@ -57,7 +53,9 @@ def sync_task_group(
     :param plan: a plan that is there already, such as a sensor's result.
     :param asset_uri: asset whose event is emitted after verification.
     :param pool: of the transfer tasks, ``pool_slots`` for each.
-    :param retrying: arguments of a task, for all tasks but the report.
+    :param retrying: arguments of a task, for all tasks but the report, such as
+        ``{**RETRIES, "retry_delay": …}``. By default :data:`~.retries.RETRIES`, as far as neither
+        the DAG's ``default_args`` nor ``copying`` say how a task is retried.
     """
     sides = {
         "source_conn_id": source_conn_id,
@@ -68,14 +66,17 @@ def sync_task_group(
         "state_uri": state_uri,
         "symlinks": symlinks,
     }
-    known = {**sides, **(planning or {}), **retrying}
+    copying = copying or {}
     pooled = {} if pool is None else {"pool": pool, "pool_slots": pool_slots}
     with TaskGroup(group_id=group_id, prefix_group_id=prefix_group_id) as group:
+        said = {**group.dag.default_args, **group.default_args}
+        retried = _retried(retrying, said)
+        known = {**sides, **(planning or {}), **retried}
         listed = ListSyncOperator(
             task_id="list",
             transfer_task_id=group.child_id("transfer"),  # type: ignore[no-untyped-call]
             refuse_unknown_params=refuse_unknown_params,
-            **{name: (copying or {}).get(name) for name in CHECKED_SIZES},
+            **{name: copying.get(name) for name in CHECKED_SIZES},
             **known,
         )
         taken = _xcom(listed.task_id, "return_value", "['sides']")
@@ -83,13 +84,17 @@ def sync_task_group(
         transfer = ResumableMultipartCopyOperator.partial(
             task_id="transfer",
             map_index_template="{{ task.batch['label'][:200] }}",
-            **{**retrying, **pooled, **(copying or {})},
+            **{**_retried(retrying, {**said, **copying}), **pooled, **copying},
         ).expand(batch=diffed.output)
         done = _xcom(diffed.task_id, PLAN_KEY, " | tojson")
         always: dict[str, Any] = {"plan": done, "trigger_rule": "all_done"}
-        verify = VerifyCopyOperator(task_id="verify", **always, **retrying)
+        verify = VerifyCopyOperator(task_id="verify", **always, **retried)
         listed >> diffed >> transfer >> verify >> _report(asset_uri, group, always)
     return group
+
+
+def _retried(retrying: Mapping[str, Any] | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    return retries_beside(given) if retrying is None else dict(retrying)
 
 
 def _xcom(task_id: str, key: str, tail: str) -> str:

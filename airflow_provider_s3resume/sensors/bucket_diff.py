@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
-from airflow_provider_s3resume.exceptions import S3ResumeError
+from airflow_provider_s3resume.exceptions import ReportedError
 from airflow_provider_s3resume.hooks._airflow import AirflowFailException
 from airflow_provider_s3resume.hooks._errors import hopeless_fails
 from airflow_provider_s3resume.hooks._values import optional
@@ -115,11 +115,13 @@ class BucketDiffSensor(BaseSensorOperator):
         """Return the plan that the trigger found.
 
         :raises AirflowFailException: if another attempt cannot help.
-        :raises S3ResumeError: if the sides could not be compared this time.
+        :raises ReportedError: if the sides could not be compared this time.
         """
         if event["status"] != "found":
             if event["retryable"]:
-                raise S3ResumeError(event["message"])
+                # A trigger of an older version did not say the kind.
+                kinds = filter(None, (event.get("kind"),))
+                raise ReportedError(event["message"], retryable=True, kinds=kinds)
             raise AirflowFailException(event["message"])
         plan: dict[str, Any] = event["plan"]
         self.log.info("%d objects, %d bytes to copy", plan["objects"], plan["bytes"])

@@ -80,6 +80,7 @@ class BatchResult:
             f"{len(self.failures)} of {total} objects of batch {self.index} failed, all others "
             f"were dealt with: {named}{tail}",
             retryable=any(outcome.retryable for outcome in self.failures),
+            kinds={o.error_kind for o in self.failures if o.retryable and o.error_kind},
         )
 
     def to_json_dict(self) -> dict[str, Any]:

@@ -128,8 +128,14 @@ class BucketDiffTrigger(BaseTrigger):
             while (found := await ask(stop)) is None:  # noqa: ASYNC110 - nothing tells when
                 await asyncio.sleep(self.poke_interval_s)
         except S3ResumeError as error:
-            message = f"{type(error).__name__}: {error}"
-            return {"status": "error", "message": message, "retryable": error.retryable}
+            kind = type(error).__name__
+            message = f"{kind}: {error}"
+            return {
+                "status": "error",
+                "message": message,
+                "retryable": error.retryable,
+                "kind": kind,
+            }
         finally:
             stop.stop("the trigger ended")
         return {"status": "found", "plan": found.to_json_dict()}

@@ -11,10 +11,16 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
-from airflow_provider_s3resume.exceptions import AccessDeniedError, ListingError, S3ResumeError
+from airflow_provider_s3resume.exceptions import (
+    AccessDeniedError,
+    ListingError,
+    S3ResumeError,
+    ThrottledError,
+)
 from airflow_provider_s3resume.hooks.planning import PlanArguments
 from airflow_provider_s3resume.hooks.sides import Sides
 from airflow_provider_s3resume.operators.plan import PlanSyncOperator
+from airflow_provider_s3resume.plan.attempts import rule_for
 from airflow_provider_s3resume.sensors.bucket_diff import BucketDiffSensor
 from airflow_provider_s3resume.storage.memory import MemoryStore
 from airflow_provider_s3resume.transfer.stopping import StopSignal
@@ -165,16 +171,22 @@ def test_c01_a_listing_that_breaks_off_is_an_error(
 
     monkeypatch.setattr(buckets.source, "list_objects", broken)
     event = first_event(BucketDiffTrigger(question().to_json_dict(), 0.05))
-    assert (event["status"], event["retryable"]) == ("error", False)
+    assert (event["status"], event["retryable"], event["kind"]) == ("error", False, "ListingError")
 
 
-def test_what_a_retry_can_help_is_left_to_airflows_retries(buckets: Buckets) -> None:
-    """The next try waits again."""
+@pytest.mark.parametrize("said", [{"kind": "ThrottledError"}, {}])
+def test_c41_what_a_retry_can_help_is_left_to_airflows_retries(
+    buckets: Buckets, said: dict[str, str]
+) -> None:
+    """The next try waits again; how long before it, the kind tells, if the trigger told it."""
     del buckets
     sensor = BucketDiffSensor(task_id="wait", **SIDES)
-    event = {"status": "error", "message": "ThrottledError: SlowDown", "retryable": True}
-    with pytest.raises(S3ResumeError, match="SlowDown"):
+    event = {"status": "error", "message": "ThrottledError: SlowDown", "retryable": True, **said}
+    with pytest.raises(S3ResumeError, match="SlowDown") as raised:
         sensor.execute_complete(context_of(sensor), event)
+    rule = rule_for(raised.value)
+    assert rule is not None
+    assert rule.error is (ThrottledError if said else S3ResumeError)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""DAGs that only tests run."""
