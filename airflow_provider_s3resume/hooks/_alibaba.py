@@ -5,7 +5,7 @@ Imported only when a client is made: a DAG file is read every few seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,8 @@ import oss2
 
 from airflow_provider_s3resume.exceptions import InvalidInputError, StoreError
 from airflow_provider_s3resume.hooks._oss_providers import make_provider
+from airflow_provider_s3resume.hooks._renewing import RenewableStore
 from airflow_provider_s3resume.storage._oss_errors import translated
-from airflow_provider_s3resume.storage.layers import Layer
 from airflow_provider_s3resume.storage.oss import (
     OSSStore,
     make_bucket,
@@ -24,6 +24,8 @@ from airflow_provider_s3resume.storage.oss import (
 
 if TYPE_CHECKING:
     from airflow_provider_s3resume.hooks._oss_connections import OSSFacts
+
+__all__ = ["RenewableStore", "count_buckets", "make_client", "make_store"]
 
 _NO_BUCKET = "any-bucket"
 
@@ -86,22 +88,6 @@ def count_buckets(facts: OSSFacts) -> int:
             # That is what oss2 raises over an entry that is missing or not what it should be.
             detail = f"{error}; is the endpoint one of Alibaba Cloud OSS?"
             raise StoreError(operation, endpoint, detail) from error
-
-
-class RenewableStore(Layer):
-    """A store that can be made again, when its credentials have expired.
-
-    Providers of roles refresh themselves; this is for tokens that stand in the connection, and
-    that somebody renews there.
-    """
-
-    def __init__(self, make: Callable[[], OSSStore]) -> None:
-        self._make = make
-        super().__init__(make())
-
-    def renew(self) -> None:
-        """Go on with a new client; what is being read goes on with the old one."""
-        self.inner = self._make()
 
 
 def _make_auth(facts: OSSFacts) -> Any:  # noqa: ANN401 - the SDK has no annotations

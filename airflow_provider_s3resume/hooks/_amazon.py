@@ -8,20 +8,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.credentials import RefreshableCredentials
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    MetadataRetrievalError,
+)
+from botocore.exceptions import ConnectionError as EndpointError
 
 from airflow_provider_s3resume.exceptions import InvalidInputError, StoreError
+from airflow_provider_s3resume.hooks import _renewing
 from airflow_provider_s3resume.storage._oss_settings import service_of_host
-from airflow_provider_s3resume.storage.layers import Layer
+from airflow_provider_s3resume.storage._s3_errors import translated
 from airflow_provider_s3resume.storage.s3 import S3Store, discover_region
 
 if TYPE_CHECKING:
+    from boto3.session import Session
     from mypy_boto3_s3.client import S3Client
 
     from airflow_provider_s3resume.hooks._connections import Facts
@@ -29,6 +39,15 @@ if TYPE_CHECKING:
 
 AMAZON = frozenset({"https://s3.amazonaws.com", "https://s3.amazonaws.com.cn"})
 CLIENT_ERRORS: tuple[type[Exception], ...] = (BotoCoreError, ClientError)
+_OF_WHO_GIVES: Final = (
+    ClientError,
+    CredentialRetrievalError,
+    EndpointError,
+    HTTPClientError,
+    MetadataRetrievalError,
+)
+"""What is raised when a role is assumed, or the machine asked for credentials, and that fails."""
+_ASSUMED: Final = "sts-assume-role"
 
 
 class CheckedConnectionHook(AwsBaseHook):
@@ -51,17 +70,42 @@ class CheckedConnectionHook(AwsBaseHook):
         )
         return wrapper
 
+    def get_session(self, region_name: str | None = None, deferrable: bool = False) -> Session:  # noqa: FBT001, FBT002 - the amazon hook's own
+        """Return the session; what it was given for a role is used for most of its time."""
+        session: Session = super().get_session(region_name, deferrable)
+        _refresh_late(session.get_credentials())
+        return session
+
+
+def _refresh_late(credentials: object) -> None:
+    """Let credentials of a role be refreshed in the last quarter of their time.
+
+    botocore asks for new ones from 15 minutes before the end, and lets all wait for them from 10
+    minutes before. Of those that are good for 15 minutes, the least that a role can be asked for,
+    it would want new ones at every request. Of an hour, a quarter is what botocore does anyway.
+    """
+    if isinstance(credentials, RefreshableCredentials) and credentials.method == _ASSUMED:
+        # botocore takes both when they are made, which the amazon provider does.
+        known: Any = credentials
+        lasts = known._seconds_remaining()  # noqa: SLF001
+        known._advisory_refresh_timeout = min(known._advisory_refresh_timeout, lasts / 4)  # noqa: SLF001
+        known._mandatory_refresh_timeout = min(known._mandatory_refresh_timeout, lasts / 6)  # noqa: SLF001
+
 
 def make_client(facts: Facts, config: dict[str, Any]) -> S3Client:
     """Return a client; what the connection says in ``config_kwargs`` wins over ``config``.
 
     :raises InvalidInputError: if the connection cannot make one.
+    :raises StoreError: if whoever gives the credentials does not.
     """
     try:
         hook = CheckedConnectionHook(facts)
         client: S3Client = hook.get_client_type(
             region_name=hook.region_name, config=_merged(config, hook.config)
         )
+    except _OF_WHO_GIVES as error:
+        with translated(getattr(error, "operation_name", "GetCredentials"), facts.subject):
+            raise
     except (BotoCoreError, ValueError, TypeError, NotImplementedError) as error:
         # Their texts name fields and places, as an unknown profile or a region: never a secret.
         accepted = "fields that the amazon provider's connections take"
@@ -93,29 +137,22 @@ def _merged(ours: dict[str, Any], users: Config) -> Config:
     return Config(**ours).merge(users).merge(Config(s3=nested))
 
 
-class RenewableStore(Layer):
-    """A store whose client can be made again, when its credentials have expired.
+class RenewableStore(_renewing.RenewableStore):
+    """An S3 store whose client can be made again.
 
-    Roles and profiles refresh themselves in botocore; this is for keys and tokens that stand in
-    the connection, and that somebody renews there.
+    :param make: reads the connection and returns a client.
+    :param settings: what the connection says about its service.
     """
 
     def __init__(
         self, make: Callable[[], S3Client], bucket: str, settings: Callable[[], S3Settings]
     ) -> None:
-        self._make = make
-        self._bucket = bucket
-        self._settings = settings
-        super().__init__(self._made())
+        def make_store() -> S3Store:
+            client = make()
+            service = service_of(client.meta.endpoint_url, client.meta.region_name)
+            return S3Store(client, bucket, service=service, settings=settings())
 
-    def renew(self) -> None:
-        """Go on with a new client; what is being read goes on with the old one."""
-        self.inner = self._made()
-
-    def _made(self) -> S3Store:
-        client = self._make()
-        service = service_of(client.meta.endpoint_url, client.meta.region_name)
-        return S3Store(client, self._bucket, service=service, settings=self._settings())
+        super().__init__(make_store)
 
 
 def service_of(endpoint_url: str, region: str | None = None) -> str:
