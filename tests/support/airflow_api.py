@@ -8,7 +8,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 Json = dict[str, Any]
@@ -62,13 +62,12 @@ class AirflowApi:
         except OSError as error:
             raise ApiError(f"{method} {address}", 0, str(error)) from error
 
-    def is_healthy(self) -> bool:
-        """Return whether the database, scheduler, DAG processor and triggerer are at work."""
+    def is_healthy(self, parts: Iterable[str]) -> bool:
+        """Return whether these parts are at work: metadatabase, scheduler, …."""
         try:
             health = self.call("GET", "monitor/health")
         except ApiError:
             return False
-        parts = ("metadatabase", "scheduler", "dag_processor", "triggerer")
         return all((health.get(part) or {}).get("status") == "healthy" for part in parts)
 
     def has_dag(self, dag_id: str) -> bool:

@@ -1,4 +1,4 @@
-"""A real Airflow in a folder: scheduler, DAG processor, triggerer and API server with SQLite."""
+"""A real Airflow in a folder: SQLite and LocalExecutor, or whatever else its backend says."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.support import watchdog
 from tests.support.airflow_api import AirflowApi
+from tests.support.airflow_backend import API_SERVER, Backend, LocalBackend, Program
 from tests.support.ports import LOOPBACK, free_port, require_free
 from tests.support.processes import Child, NotReadyError, wait_until
 
 START_DEADLINE_S = 180.0
-# In the order of their end: the scheduler waits for its tasks, which talk to the API server; a
-# triggerer that is idle takes 10 s to end by itself, and loses nothing when it is killed.
-STOP_GRACE_S = {"triggerer": 1.0, "dag-processor": 5.0, "scheduler": 15.0, "api-server": 10.0}
 USERNAME = "admin"
 # What the person running this has set for other Airflows and other clouds must not leak in.
 _FOREIGN = ("AIRFLOW", "AWS_", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "VIRTUAL_ENV")
@@ -44,7 +43,7 @@ class AirflowHome:
     ``env`` is added to the environment of all its processes: connections as JSON
     (``AIRFLOW_CONN_…``), more settings (``AIRFLOW__…``). With ``all_admins`` nobody has to log in;
     without it ``password`` of the user ``admin`` is generated at the first start. The second
-    start on a folder keeps its runs.
+    start on a folder keeps its runs. ``backend`` is SQLite, if not told otherwise.
     """
 
     def __init__(
@@ -55,12 +54,15 @@ class AirflowHome:
         *,
         port: int | None = None,
         all_admins: bool = True,
+        backend: Backend | None = None,
     ) -> None:
         self.home_dir = home_dir.resolve()
         self.dags_folder = dags_folder.resolve()
         self.port = port if port is not None else free_port()
         self.all_admins = all_admins
         self._extra = dict(env or {})
+        self._backend: Backend = backend or LocalBackend()
+        self._programs: dict[str, Program] = {}
         self._children: dict[str, Child] = {}
         self.home_dir.mkdir(parents=True, exist_ok=True)
         self._secrets = generated_secrets(self.home_dir / "secrets.json")
@@ -94,20 +96,16 @@ class AirflowHome:
             "API_AUTH__JWT_SECRET": self._secrets["JWT"],
             "CORE__DAGS_FOLDER": str(self.dags_folder),
             "CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
-            "CORE__EXECUTOR": "LocalExecutor",
             "CORE__FERNET_KEY": self._secrets["FERNET"],
             "CORE__LOAD_EXAMPLES": "False",
-            "CORE__PARALLELISM": "4",
             "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": str(self.all_admins),
             "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.home_dir / "passwords.json"),
             "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USERNAME}:admin",
             "DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": "1",
             "DAG_PROCESSOR__REFRESH_INTERVAL": "5",
-            "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home_dir / 'airflow.db'}",
             "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
             "USAGE_DATA_COLLECTION__ENABLED": "False",
-            # On SQLite the first answer of a busy server may take longer than the default 5 s.
-            "WORKERS__EXECUTION_API_TIMEOUT": "30",
+            **self._backend.settings(),
         }
         named = {f"AIRFLOW__{name}": value for name, value in settings.items()}
         # Without it, an SDK that finds no credentials asks the network for some.
@@ -119,9 +117,13 @@ class AirflowHome:
         require_free(self.port)
         passwords = self.home_dir / "passwords.json"
         passwords.write_text(json.dumps({USERNAME: self.password}))
-        self._migrate()
         try:
-            self._start_processes()
+            self._backend.start(self.home_dir)
+            self._programs = {program.name: program for program in self._backend.programs()}
+            self._migrate()
+            for name in self._programs:
+                self.start_child(name)
+            self._children[API_SERVER].wait_ready(self._is_ready, deadline_s=START_DEADLINE_S)
         except BaseException:
             self.stop()
             raise
@@ -135,29 +137,26 @@ class AirflowHome:
         if done.returncode != 0:
             raise NotReadyError(f"airflow db migrate failed:\n{done.stdout}{done.stderr}")
 
-    def _start_processes(self) -> None:
-        # The logs are read from the folder: nothing has to serve them.
-        programs = {
-            "api-server": ["api-server"],
-            "scheduler": ["scheduler", "--skip-serve-logs"],
-            "dag-processor": ["dag-processor"],
-            "triggerer": ["triggerer", "--skip-serve-logs"],
-        }
-        for name, arguments in programs.items():
-            self._children[name] = Child(
-                f"airflow {name}",
-                [sys.executable, "-m", "airflow", *arguments],
-                log_file=self.home_dir / "logs" / f"{name}.log",
-                env=self.environment(),
-                cwd=self.home_dir,
-            )
-        self._children["api-server"].wait_ready(self._is_ready, deadline_s=START_DEADLINE_S)
+    def start_child(self, name: str) -> Child:
+        """Start one of the processes, the first time or again, and return it at once."""
+        program = self._programs[name]
+        child = Child(
+            f"airflow {name}",
+            [sys.executable, "-m", "airflow", *program.arguments],
+            log_file=self.home_dir / "logs" / f"{name}.log",
+            env={**self.environment(), **program.env},
+            cwd=self.home_dir,
+        )
+        self._children[name] = child
+        return child
 
     def _is_ready(self) -> bool:
         for child in self._children.values():
             if not child.is_running():
                 raise NotReadyError(f"{child.name} ended\n{child.log_tail()}")
-        return self.api.is_healthy()
+        if not self.api.is_healthy(self._backend.health):
+            return False
+        return all(map(self._backend.is_at_work, self._children))
 
     def wait_for_dag(self, dag_id: str, deadline_s: float = 60) -> None:
         """Return once a DAG is parsed; RuntimeError when a file of the folder does not import."""
@@ -165,20 +164,52 @@ class AirflowHome:
             lambda: self.api.has_dag(dag_id), deadline_s=deadline_s, what=f"DAG {dag_id} is parsed"
         )
 
+    def restart(self, name: str) -> Child:
+        """End what is left of one process by force; return it, started again and at work."""
+        self._children[name].kill()
+        child = self.start_child(name)
+        child.wait_ready(lambda: self._backend.is_at_work(name), deadline_s=START_DEADLINE_S)
+        return child
+
+    def owner_of(self, pid: int) -> str:
+        """Return which of the processes started another one; LookupError if none of them did."""
+        session = watchdog.session_of(pid)
+        for name, child in self._children.items():
+            if child.pid == session:
+                return name
+        raise LookupError(f"{pid} runs in no session of this Airflow")
+
     def child(self, name: str) -> Child:
-        """Return one of the processes: api-server, scheduler, dag-processor, triggerer."""
+        """Return one of the processes: api-server, scheduler, dag-processor, …."""
         return self._children[name]
 
+    def task_log(
+        self, dag_id: str, run_id: str, task_id: str, *, map_index: int = -1, try_number: int = 1
+    ) -> str:
+        """Return the log of one try, wherever it was written, a line for each event."""
+        folders = self._backend.log_folders()
+        if not folders:
+            return self.api.task_log(
+                dag_id, run_id, task_id, map_index=map_index, try_number=try_number
+            )
+        place = Path(f"dag_id={dag_id}", f"run_id={run_id}", f"task_id={task_id}")
+        place /= f"map_index={map_index}" if map_index >= 0 else ""
+        files = [folder / place / f"attempt={try_number}.log" for folder in folders]
+        return "".join(f.read_text(errors="replace") for f in files if f.exists())
+
     def stop(self) -> None:
-        """End all processes; tasks that run may end within 15 s, then they are killed."""
+        """End all processes; tasks that run may end within 15 s, then they are killed.
+
+        The API server is the last: the others talk to it.
+        """
         children, self._children = self._children, {}
-        for name in STOP_GRACE_S.keys() & children.keys() - {"api-server"}:
-            children[name].ask_to_end()
-        for name, grace_s in STOP_GRACE_S.items():
-            if name == "api-server" and name in children:
-                children[name].ask_to_end()
-            if name in children:
-                children[name].end_within(grace_s)
+        server = {API_SERVER: children.pop(API_SERVER)} if API_SERVER in children else {}
+        for some in (children, server):
+            for child in some.values():
+                child.ask_to_end()
+            for name, child in some.items():
+                child.end_within(self._programs[name].grace_s)
+        self._backend.stop()
 
     def __enter__(self) -> Self:
         """Start it."""

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from tests.support import watchdog
+from tests.support.accounts import Account, as_account
 
 _POLL_S = 0.05
 _LOG_TAIL = 4_000
@@ -63,11 +66,27 @@ class _Watchdog:
 _watchdog = _Watchdog()
 
 
+@contextlib.contextmanager
+def folder_of_its_own(prefix: str) -> Iterator[Path]:
+    """Give an empty folder in the system's place for such, with a short path, removed at the end.
+
+    It is removed even when this process is killed.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    _watchdog.tell(f">{folder}")
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+        _watchdog.tell(f"<{folder}")
+
+
 class Child:
     """A running program with its log; as a context manager it is stopped at the end.
 
     ``command`` is run at once. ``env`` is the whole environment of the child, without which it
-    gets a copy of ours. Everything it prints goes to ``log_file``.
+    gets a copy of ours. Everything it prints goes to ``log_file``. ``user`` is the account that it
+    runs as, and the group of the same name, where that is not ours. ``end_signal`` asks it to end.
     """
 
     def __init__(
@@ -78,8 +97,11 @@ class Child:
         log_file: Path,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
+        user: Account | None = None,
+        end_signal: signal.Signals = signal.SIGTERM,
     ) -> None:
         self.name = name
+        self._end_signal = end_signal
         self.log_file = log_file
         log_file.parent.mkdir(parents=True, exist_ok=True)
         with log_file.open("ab") as log:
@@ -91,6 +113,7 @@ class Child:
                 env=None if env is None else dict(env),
                 cwd=cwd,
                 start_new_session=True,
+                **as_account(user),
             )
         _watchdog.tell(f"+{self.process.pid}")
 
@@ -127,9 +150,9 @@ class Child:
         self.end_within(grace_s)
 
     def ask_to_end(self) -> None:
-        """Send SIGTERM and do not wait."""
+        """Send SIGTERM, or what was chosen instead, and do not wait."""
         if self.is_running():
-            self.process.terminate()
+            self.process.send_signal(self._end_signal)
 
     def end_within(self, grace_s: float) -> None:
         """Wait for the program to end by itself; kill what is left of its session then."""

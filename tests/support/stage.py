@@ -17,6 +17,7 @@ from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
 
 from tests.support.airflow_api import ApiError
+from tests.support.airflow_backend import Backend
 from tests.support.airflow_home import AirflowHome
 from tests.support.demo_data import ensure_bucket, seed
 from tests.support.endpoints import S3Endpoint
@@ -68,6 +69,8 @@ class TargetStage:
 
     :param secret: of the target's identity.
     :param fill: put the data of the demo into the source.
+    :param backend: what Airflow runs on; SQLite, if not told otherwise.
+    :param dags: folder of the DAGs.
     """
 
     def __init__(
@@ -80,6 +83,8 @@ class TargetStage:
         all_admins: bool = True,
         fill: bool = True,
         env: Mapping[str, str] | None = None,
+        backend: Backend | None = None,
+        dags: Path = DAGS,
     ) -> None:
         self.folder = folder
         self.target = SeaweedServer(folder / "target", "target-user", secret, target_port)
@@ -87,6 +92,8 @@ class TargetStage:
         self._all_admins = all_admins
         self._fill = fill
         self._env = dict(env or {})
+        self._backend = backend
+        self._dags = dags
         self._stack = ExitStack()
         self.airflow: AirflowHome
         self.last: FinishedRun | None = None
@@ -118,10 +125,11 @@ class TargetStage:
             filled = pool.submit(self._prepare_buckets)
             self.airflow = AirflowHome(
                 self.folder / "airflow",
-                DAGS,
+                self._dags,
                 {**self.env_for_airflow(), **self._env},
                 port=self._airflow_port,
                 all_admins=self._all_admins,
+                backend=self._backend,
             )
             stack.enter_context(self.airflow)
             filled.result()
@@ -194,7 +202,7 @@ class TargetStage:
                 continue
             name, index = found["task_id"], found["map_index"]
             try:
-                log = self.airflow.api.task_log(
+                log = self.airflow.task_log(
                     dag_id, run_id, name, map_index=index, try_number=max(found["try_number"], 1)
                 )
             except ApiError as error:
@@ -231,6 +239,8 @@ class Stage(TargetStage):
         fill: bool = True,
         env: Mapping[str, str] | None = None,
         keys: Mapping[str, str] | None = None,
+        backend: Backend | None = None,
+        dags: Path = DAGS,
     ) -> None:
         ports = ports or Ports()
         secrets = keys or {"source": "source-secret", "target": "target-secret"}
@@ -242,6 +252,8 @@ class Stage(TargetStage):
             all_admins=all_admins,
             fill=fill,
             env=env,
+            backend=backend,
+            dags=dags,
         )
         self.source = SeaweedServer(
             folder / "source", "source-user", secrets["source"], ports.source

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+from tests.support import debian
 from tests.support.bootstrap import UV
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BIN = ROOT / ".venv" / "bin"
 SUITES = ("fast", "integration", "fault", "e2e", "kill", "wheel")
 NO_TESTS_COLLECTED = 5
-BROWSER = {"chromium": "chromium", "chromedriver": "chromium-driver"}
+PROGRAMS = {"e2e": debian.BROWSER, "kill": debian.DISTRIBUTED}
 
 
 def lint_commands() -> list[list[str]]:
@@ -54,9 +54,7 @@ def environment() -> dict[str, str]:
 
 def missing_packages(suites: list[str]) -> list[str]:
     """Return the Debian packages that the chosen suites need and this machine lacks."""
-    if "e2e" not in suites:
-        return []
-    return [package for program, package in BROWSER.items() if shutil.which(program) is None]
+    return debian.missing_packages(name for suite in suites for name in PROGRAMS.get(suite, ()))
 
 
 def run(title: str, command: list[str]) -> str | None:

@@ -1,14 +1,17 @@
 """End the children of a process that died: the last resort behind ``processes``.
 
 The owner holds the other end of this program's standard input and writes ``+PID`` for each child
-that leads a session and ``-PID`` once it has ended. When the input ends, the owner is gone (even by
-SIGKILL), and what is left of the named sessions is ended. Nothing but the standard library.
+that leads a session and ``-PID`` once it has ended; ``>FOLDER`` for each folder outside its own
+places and ``<FOLDER`` once it is removed. When the input ends, the owner is gone (even by SIGKILL):
+what is left of the named sessions is ended, and the folders are removed. Nothing but the standard
+library.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -21,13 +24,36 @@ GRACE_S = 5.0
 _POLL_S = 0.02
 
 
-def session_of(pid: int) -> int | None:
-    """Return the session a running process belongs to; None for one that ended or is a zombie."""
+def _state_and_ids(pid: int) -> list[str] | None:
+    """Return state, parent, group and session; None for a process that ended or is a zombie."""
     try:
-        state_and_ids = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except (OSError, ValueError):
         return None
-    return None if state_and_ids[0] in "ZX" else int(state_and_ids[3])
+    return None if fields[0] in "ZX" else fields
+
+
+def session_of(pid: int) -> int | None:
+    """Return the session a running process belongs to; None for one that ended or is a zombie."""
+    fields = _state_and_ids(pid)
+    return None if fields is None else int(fields[3])
+
+
+def parent_of(pid: int) -> int:
+    """Return the parent of a running process; ProcessLookupError if it has ended."""
+    fields = _state_and_ids(pid)
+    if fields is None:
+        raise ProcessLookupError(f"process {pid} has ended")
+    return int(fields[1])
+
+
+def command_of(pid: int) -> str:
+    """Return what a process calls itself; empty if it has ended."""
+    try:
+        words = (PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return ""
+    return b" ".join(filter(None, words)).decode(errors="replace")
 
 
 def members(sessions: Iterable[int]) -> set[int]:
@@ -60,14 +86,18 @@ def main() -> None:
     """Keep the list of the children and act on the end of the input."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    alive: set[int] = set()
+    alive: set[str] = set()
+    folders: set[str] = set()
     for line in sys.stdin:
-        pid = int(line[1:])
-        if line.startswith("+"):
-            alive.add(pid)
+        sign, name = line[0], line[1:].rstrip("\n")
+        named = alive if sign in "+-" else folders
+        if sign in "+>":
+            named.add(name)
         else:
-            alive.discard(pid)
-    end_sessions(alive)
+            named.discard(name)
+    end_sessions(map(int, alive))
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
+from tests.support.airflow_backend import Backend
 from tests.support.endpoints import S3Endpoint
-from tests.support.stage import Stage
+from tests.support.stage import DAGS, Stage
 from tests.support.wire import Wire
 
 
@@ -16,9 +17,15 @@ class WiredStage(Stage):
     """A :class:`Stage` with ``source_wire`` and ``target_wire`` between Airflow and the servers."""
 
     def __init__(
-        self, folder: Path, *, fill: bool = True, env: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        *,
+        fill: bool = True,
+        env: Mapping[str, str] | None = None,
+        backend: Backend | None = None,
+        dags: Path = DAGS,
     ) -> None:
-        super().__init__(folder, fill=fill, env=env)
+        super().__init__(folder, fill=fill, env=env, backend=backend, dags=dags)
         self._wires = ExitStack()
         self.source_wire: Wire
         self.target_wire: Wire
