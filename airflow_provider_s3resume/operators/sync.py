@@ -53,7 +53,7 @@ def sync_task_group(
     :param plan: a plan that is there already, such as a sensor's result.
     :param asset_uri: asset whose event is emitted after verification.
     :param pool: of the transfer tasks, ``pool_slots`` for each.
-    :param retrying: arguments of a task, for all tasks but the report, such as
+    :param retrying: arguments of a task, for all of them, such as
         ``{**RETRIES, "retry_delay": …}``. By default :data:`~.retries.RETRIES`, as far as neither
         the DAG's ``default_args`` nor ``copying`` say how a task is retried.
     """
@@ -87,8 +87,9 @@ def sync_task_group(
             **{**_retried(retrying, {**said, **copying}), **pooled, **copying},
         ).expand(batch=diffed.output)
         done = _xcom(diffed.task_id, PLAN_KEY, " | tojson")
-        always: dict[str, Any] = {"plan": done, "trigger_rule": "all_done"}
-        verify = VerifyCopyOperator(task_id="verify", **always, **retried)
+        # The report, too: what failed in the run fails it at once, but its worker may be killed.
+        always: dict[str, Any] = {"plan": done, "trigger_rule": "all_done", **retried}
+        verify = VerifyCopyOperator(task_id="verify", **always)
         listed >> diffed >> transfer >> verify >> _report(asset_uri, group, always)
     return group
 
