@@ -291,8 +291,8 @@ class Stage(TargetStage):
         """Run the nightly sync through the scheduler and return how it ended."""
         return self.run(NIGHTLY, conf, deadline_s=deadline_s)
 
-    def rclone_check(self) -> subprocess.CompletedProcess[str]:
-        """Compare both buckets byte for byte with a program that is not ours."""
+    def rclone_check(self, prefix: str = "") -> subprocess.CompletedProcess[str]:
+        """Compare both buckets, or what is below a prefix, byte for byte: by another program."""
         config = self.folder / "rclone.conf"
         config.touch(mode=0o600)
         config.write_text(
@@ -300,7 +300,8 @@ class Stage(TargetStage):
         )
         command = [RCLONE, "--config", config, "check", "--download", "--checkers", "8"]
         command += ["--s3-directory-markers"]
-        sides = [f"source:{SOURCE_BUCKET}", f"target:{TARGET_BUCKET}"]
+        buckets = {"source": SOURCE_BUCKET, "target": TARGET_BUCKET}
+        sides = [f"{side}:{bucket}/{prefix}" for side, bucket in buckets.items()]
         return subprocess.run(
             [*map(str, command), *sides],
             check=False,
