@@ -22,9 +22,11 @@ ACCEPTED_TYPES = (OWN_TYPE, "aws")
 OWN_FIELDS = frozenset(
     {
         "addressing_style",
+        "answer_deadline_s",
         "bucket",
         "bytes_per_second",
         "checksums",
+        "complete_deadline_s",
         "conditional_writes",
         "connect_timeout_s",
         "connections",
@@ -32,6 +34,8 @@ OWN_FIELDS = frozenset(
         "key_folding",
         "limits",
         "list_order",
+        "low_speed_bytes_per_s",
+        "low_speed_time_s",
         "md5_etags",
         "object_tags",
         "part_layout",

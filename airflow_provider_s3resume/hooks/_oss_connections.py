@@ -28,10 +28,13 @@ ALIBABA_TYPE = "oss"
 ACCEPTED_OSS_TYPES = (ALIBABA_TYPE, OSS_TYPE)
 STORE_FIELDS = frozenset(
     {
+        "answer_deadline_s",
         "connect_timeout_s",
         "connections",
         "is_cname",
         "is_path_style",
+        "low_speed_bytes_per_s",
+        "low_speed_time_s",
         "md5_etags",
         "proxies",
         "read_timeout_s",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final, TypeGuard, TypeVar
 
 from airflow_provider_s3resume.exceptions import InvalidInputError
+from airflow_provider_s3resume.storage._pace import Patience
 
 T = TypeVar("T")
 _DAY_S: Final = 86_400
@@ -58,6 +59,23 @@ def connections(extra: Mapping[str, object], default: int) -> int:
         accepted = f"at most {_MOST_CONNECTIONS}"
         raise InvalidInputError("extra.connections", found=found, accepted=accepted)
     return found
+
+
+def patience(extra: Mapping[str, object]) -> Patience:
+    """Return when a connection is given up that moves bytes, but too few.
+
+    Fields: ``low_speed_bytes_per_s``, ``low_speed_time_s``, ``answer_deadline_s`` and
+    ``complete_deadline_s``.
+
+    :raises InvalidInputError: naming the field.
+    """
+    base = Patience()
+    return Patience(
+        low_speed_bytes_per_s=count(extra, "low_speed_bytes_per_s", base.low_speed_bytes_per_s),
+        low_speed_time_s=seconds(extra, "low_speed_time_s", base.low_speed_time_s),
+        answer_deadline_s=seconds(extra, "answer_deadline_s", base.answer_deadline_s),
+        complete_deadline_s=seconds(extra, "complete_deadline_s", base.complete_deadline_s),
+    )
 
 
 def count(extra: Mapping[str, object], name: str, default: int, *, of: str = "") -> int:

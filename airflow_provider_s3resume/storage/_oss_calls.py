@@ -32,6 +32,7 @@ from airflow_provider_s3resume.storage._oss_headers import (
     version_parameters,
     whole_size,
 )
+from airflow_provider_s3resume.storage._pace import Awaited, awaiting
 
 SCHEME: Final = "oss"
 _FIRST_BYTE: Final = ByteRange(start=0, stop=1)
@@ -65,7 +66,7 @@ class Calls:
     def head(self, key: str, version_id: str | None) -> Answer:
         """Ask for the headers of an object."""
         operation = "HeadObject"
-        with translated(operation, self.subject(key)):
+        with awaiting(Awaited.SMALL), translated(operation, self.subject(key)):
             answer = self._do(operation, "HEAD", key, {}, version_parameters(version_id))
             # It has no body, but the connection is in use until that was seen.
             answer.read()
@@ -115,7 +116,7 @@ class Calls:
         :raises ListingError: if the answer lacks something that it must have.
         """
         subject = self.subject(prefix)
-        with translated("ListObjectsV2", subject):
+        with awaiting(Awaited.SMALL), translated("ListObjectsV2", subject):
             try:
                 found = self._bucket.list_objects_v2(
                     prefix=prefix,
@@ -143,7 +144,7 @@ class Calls:
         """Ask for the tags of an object."""
         operation, subject = "GetObjectTagging", self.subject(key)
         self._require_reachable(operation, key)
-        with translated(operation, subject):
+        with awaiting(Awaited.SMALL), translated(operation, subject):
             try:
                 found = self._bucket.get_object_tagging(
                     key, params=version_parameters(version_id), headers=self.payer

@@ -34,6 +34,7 @@ from airflow_provider_s3resume.exceptions import (
     UnsupportedError,
     UploadNotFoundError,
 )
+from airflow_provider_s3resume.storage._pace import reason_of
 from airflow_provider_s3resume.storage._redaction import redact
 
 _CODES: Final[dict[type[StoreError], str]] = {
@@ -256,7 +257,7 @@ def _of_fault(error: BaseException, operation: str, subject: str) -> StoreError:
     if _is_unsendable(error):
         return StoreError(operation, subject, f"{type(error).__name__}: {_UNSENDABLE}")
     advice = "; does the endpoint answer as OSS does?" if isinstance(error, ParseError) else ""
-    detail = redact(f"{type(error).__name__}: {error}{advice}")
+    detail = reason_of(error) or redact(f"{type(error).__name__}: {error}{advice}")
     return _kind_of_fault(error)(operation, subject, detail)
 
 

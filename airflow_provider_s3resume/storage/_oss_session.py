@@ -16,9 +16,11 @@ import oss2
 import requests
 from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
+from urllib3 import PoolManager
 
 from airflow_provider_s3resume.exceptions import InvalidInputError
 from airflow_provider_s3resume.storage._oss_settings import OSSSettings, endpoint_url
+from airflow_provider_s3resume.storage._paced_connections import paced
 
 _MOST_OF_AN_ERROR: Final = 64 * 1024
 _SIGNED_WITH_REGION: Final = "v4"
@@ -72,7 +74,29 @@ class _PlainResponse(oss2.http.Response):  # type: ignore[misc]  # oss2 has no t
 
 
 class _PlainAdapter(HTTPAdapter):
-    """Gives answers out with what oss2 looks at, and no cookies."""
+    """Gives answers out with what oss2 looks at, and no cookies; gives up what stalls."""
+
+    def __init__(self, settings: OSSSettings) -> None:
+        self._settings = settings
+        super().__init__(pool_maxsize=settings.connections, pool_block=False)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as requests has it
+        """Make the pools of connections."""
+        super().init_poolmanager(*args, **kwargs)
+        self._pace(self.poolmanager)
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as requests has it
+        """Return the pools of connections through a proxy."""
+        manager = super().proxy_manager_for(*args, **kwargs)
+        self._pace(manager)
+        return manager
+
+    def _pace(self, manager: PoolManager) -> None:
+        if not getattr(manager, "is_paced", False):
+            settings, plain = self._settings, manager.pool_classes_by_scheme
+            pools = paced(plain, settings.patience, settings.read_timeout_s)
+            manager.pool_classes_by_scheme = pools
+            manager.is_paced = True  # type: ignore[attr-defined]  # our own mark
 
     def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:  # noqa: ANN401 - urllib3 1 and 2 differ
         """Return urllib3's answer as one of requests."""
@@ -119,7 +143,7 @@ class PlainSession(oss2.Session):  # type: ignore[misc]  # oss2 has no types
     """
 
     def __init__(self, settings: OSSSettings) -> None:
-        adapter = _PlainAdapter(pool_maxsize=settings.connections, pool_block=False)
+        adapter = _PlainAdapter(settings)
         super().__init__(adapter=adapter)
         # Nothing is sent through oss2's own; should anything ever be, then not as it would be.
         self.session.trust_env = False

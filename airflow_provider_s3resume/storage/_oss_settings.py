@@ -10,7 +10,14 @@ from urllib.parse import urlsplit
 
 from airflow_provider_s3resume.exceptions import InvalidInputError
 from airflow_provider_s3resume.plan.parts import GIB, KIB, TIB, Limits
-from airflow_provider_s3resume.storage._extra import choice, connections, flag, seconds
+from airflow_provider_s3resume.storage._extra import (
+    choice,
+    connections,
+    flag,
+    patience,
+    seconds,
+)
+from airflow_provider_s3resume.storage._pace import Patience
 from airflow_provider_s3resume.storage.base import Capabilities
 
 Symlinks = Literal["follow", "report"]
@@ -34,6 +41,7 @@ class OSSSettings:
 
     :param connect_timeout_s: seconds.
     :param read_timeout_s: seconds without a byte.
+    :param patience: when a connection is given up that moves bytes, but too few.
     :param connections: most connections kept open by one bucket.
     :param request_payer: send ``x-oss-request-payer: requester`` with every call.
     :param symlinks: ``follow`` lists links as the objects they lead to, ``report`` as hindered.
@@ -47,6 +55,7 @@ class OSSSettings:
 
     connect_timeout_s: float = 10.0
     read_timeout_s: float = 60.0
+    patience: Patience = field(default_factory=Patience)
     connections: int = 32
     request_payer: bool = False
     symlinks: Symlinks = "follow"
@@ -86,7 +95,8 @@ def oss_settings_from_extra(extra: Mapping[str, object]) -> OSSSettings:
 
     Fields: ``connect_timeout_s``, ``read_timeout_s``, ``connections`` (numbers), ``request_payer``,
     ``is_cname``, ``is_path_style``, ``md5_etags`` (true or false), ``symlinks`` (``follow`` or
-    ``report``), ``verify`` (true, false or a file), ``proxies`` (an object of addresses by scheme).
+    ``report``), ``verify`` (true, false or a file), ``proxies`` (an object of addresses by scheme),
+    and those of ``_extra.patience``.
 
     :raises InvalidInputError: naming the field.
     """
@@ -94,6 +104,7 @@ def oss_settings_from_extra(extra: Mapping[str, object]) -> OSSSettings:
     return OSSSettings(
         connect_timeout_s=seconds(extra, "connect_timeout_s", defaults.connect_timeout_s),
         read_timeout_s=seconds(extra, "read_timeout_s", defaults.read_timeout_s),
+        patience=patience(extra),
         connections=connections(extra, defaults.connections),
         request_payer=flag(extra, "request_payer", default=defaults.request_payer),
         symlinks=choice(extra, "symlinks", _SYMLINKS, defaults.symlinks),

@@ -17,6 +17,7 @@ from urllib3.exceptions import HTTPError
 from airflow_provider_s3resume.exceptions import (
     PreconditionFailedError,
     RangeMismatchError,
+    StoreError,
     TransientStoreError,
 )
 from airflow_provider_s3resume.plan.digests import normal_etag
@@ -25,6 +26,8 @@ from airflow_provider_s3resume.plan.parts import MIB
 
 OPERATION: Final = "GetObject"
 _MOST_AT_ONCE: Final = MIB
+# What is lost of a body in chunks when its connection breaks.
+_MOST_COPIED: Final = 64 * 1024
 
 Translated = Callable[[str, str], AbstractContextManager[None]]
 """Raises what a call about a subject raises as errors of this provider."""
@@ -87,6 +90,8 @@ class BodyReader:
         self._translated = translated
         self._receive = _direct(raw) or self._copied
         self._aborted = False
+        self._filled = 0
+        self._broken_by: StoreError | None = None
 
     @property
     def info(self) -> ObjectInfo:
@@ -96,6 +101,8 @@ class BodyReader:
     def readinto(self, buffer: memoryview) -> int:
         """Fill the start of ``buffer`` with up to 1 MiB; 0 only at the end of the range.
 
+        Bytes that came before a connection broke are given out; the next call raises.
+
         :raises TransientStoreError: if the body ends early, the network fails, or after ``abort``.
         """
         wanted = min(len(buffer), self._left, _MOST_AT_ONCE)
@@ -103,17 +110,33 @@ class BodyReader:
             return 0
         if self._aborted:
             raise self._broken("the read was aborted")
-        with self._translated(OPERATION, self._subject):
-            count = self._receive(buffer[:wanted])
+        if self._broken_by is not None:
+            raise self._broken_by
+        try:
+            with self._translated(OPERATION, self._subject):
+                self._fill(buffer[:wanted])
+        except StoreError as error:
+            if not self._filled:
+                raise
+            self._broken_by = error
         if self._aborted:
             raise self._broken("the read was aborted")
-        if not count:
+        if not self._filled:
             raise self._broken(f"the body ends {self._left} bytes early")
-        self._left -= count
-        return count
+        self._left -= self._filled
+        return self._filled
+
+    def _fill(self, buffer: memoryview) -> None:
+        """Fill a buffer as far as the body goes; what is there is counted as it comes."""
+        self._filled, wanted = 0, len(buffer)
+        while self._filled < wanted:
+            count = self._receive(buffer[self._filled :])
+            if not count:
+                return
+            self._filled += count
 
     def _copied(self, buffer: memoryview) -> int:
-        piece = self._raw.read(len(buffer), decode_content=False)
+        piece = self._raw.read(min(len(buffer), _MOST_COPIED), decode_content=False)
         buffer[: len(piece)] = piece
         return len(piece)
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_s3resume.plan.objects import object_uri
+from airflow_provider_s3resume.storage._pace import Awaited, Patience, awaiting
+from airflow_provider_s3resume.storage._paced_connections import paced
 from airflow_provider_s3resume.storage._s3_errors import translated
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
+
+log = logging.getLogger(__name__)
 
 _METHODS: Final = {
     "AbortMultipartUpload": "abort_multipart_upload",
@@ -29,6 +34,10 @@ _METHODS: Final = {
     "UploadPart": "upload_part",
 }
 _WITHOUT_PAYER: Final = frozenset({"GetBucketLocation", "HeadBucket"})
+_AWAITED: Final = {
+    "GetObject": Awaited.BODY,
+    "CompleteMultipartUpload": Awaited.COMPLETE,
+}
 _OLD_NAMES: Final = {"EU": "eu-west-1", "": "us-east-1"}
 _RAW_HEADERS: ContextVar[Mapping[str, str] | None] = ContextVar("raw_headers", default=None)
 
@@ -37,10 +46,45 @@ def _add_raw_headers(params: dict[str, Any], **_: object) -> None:
     params["headers"].update(_RAW_HEADERS.get() or {})
 
 
+def pace_connections(client: S3Client, patience: Patience) -> bool:
+    """See to it that a client's connections give up what stalls; tell whether they do.
+
+    botocore has no public way to choose them. If it keeps them elsewhere one day, the client is
+    used as it is, with the timeouts that botocore itself has.
+    """
+    try:
+        session = client._endpoint.http_session  # type: ignore[attr-defined] # noqa: SLF001 - see above
+        pools = paced(
+            session._pool_classes_by_scheme,  # noqa: SLF001 - see above
+            patience,
+            float(client.meta.config.read_timeout),  # type: ignore[attr-defined]
+        )
+        session._manager.pool_classes_by_scheme = pools  # noqa: SLF001 - see above
+    except (AttributeError, TypeError) as error:
+        log.warning(
+            "this botocore keeps its connections elsewhere (%s): a connection that trickles is "
+            "not given up, and a body has to be sent within the connect timeout",
+            error,
+        )
+        return False
+    session._pool_classes_by_scheme = pools  # noqa: SLF001 - proxies' managers are made from it
+    # Connections that were made before stay as they are.
+    session.close()
+    return True
+
+
 class Calls:
     """Makes calls on one bucket through one boto3 client."""
 
-    def __init__(self, client: S3Client, bucket: str, *, request_payer: bool) -> None:
+    def __init__(
+        self,
+        client: S3Client,
+        bucket: str,
+        *,
+        request_payer: bool,
+        patience: Patience | None = None,
+    ) -> None:
+        pace_connections(client, patience or Patience())
         self._client = client
         self.bucket = bucket
         self._payer = {"RequestPayer": "requester"} if request_payer else {}
@@ -73,7 +117,10 @@ class Calls:
         method = getattr(self._client, _METHODS[operation])
         token = _RAW_HEADERS.set(raw_headers)
         try:
-            with translated(operation, self.subject(key or named)):
+            with (
+                awaiting(_AWAITED.get(operation, Awaited.SMALL)),
+                translated(operation, self.subject(key or named)),
+            ):
                 answer: dict[str, Any] = method(Bucket=self.bucket, **common, **parameters)
                 return answer
         finally:

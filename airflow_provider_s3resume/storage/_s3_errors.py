@@ -45,6 +45,7 @@ from airflow_provider_s3resume.exceptions import (
     UnsupportedError,
     UploadNotFoundError,
 )
+from airflow_provider_s3resume.storage._pace import reason_of
 from airflow_provider_s3resume.storage._redaction import redact
 
 _CODES: Final[dict[type[StoreError], str]] = {
@@ -189,7 +190,7 @@ def _missing(operation: str) -> type[StoreError]:
 def _of_fault(error: BaseException, operation: str, subject: str) -> StoreError:
     if _is_unsendable(error):
         return StoreError(operation, subject, f"{type(error).__name__}: {_UNSENDABLE}")
-    detail = redact(f"{type(error).__name__}: {error}")
+    detail = reason_of(error) or redact(f"{type(error).__name__}: {error}")
     return _kind_of_fault(error)(operation, subject, detail)
 
 

@@ -9,7 +9,15 @@ from typing import Final
 from airflow_provider_s3resume.exceptions import InvalidInputError
 from airflow_provider_s3resume.plan.digests import ChecksumAlgorithm
 from airflow_provider_s3resume.plan.parts import Limits
-from airflow_provider_s3resume.storage._extra import choice, connections, count, flag, seconds
+from airflow_provider_s3resume.storage._extra import (
+    choice,
+    connections,
+    count,
+    flag,
+    patience,
+    seconds,
+)
+from airflow_provider_s3resume.storage._pace import Patience
 from airflow_provider_s3resume.storage.base import Capabilities
 from airflow_provider_s3resume.storage.presets import AMAZON_S3
 
@@ -33,6 +41,7 @@ class S3Settings:
     :param addressing_style: ``auto``, ``path`` or ``virtual``.
     :param connect_timeout_s: seconds.
     :param read_timeout_s: seconds without a byte.
+    :param patience: when a connection is given up that moves bytes, but too few.
     :param connections: most connections kept open by one client.
     """
 
@@ -43,6 +52,7 @@ class S3Settings:
     addressing_style: str = "auto"
     connect_timeout_s: float = 10.0
     read_timeout_s: float = 60.0
+    patience: Patience = field(default_factory=Patience)
     connections: int = 32
 
 
@@ -54,7 +64,7 @@ def store_settings_from_extra(extra: Mapping[str, object]) -> S3Settings:
     ``conditional_writes``, ``part_layout``, ``md5_etags``, ``object_tags``, ``stream_parts``,
     ``request_payer``, ``payload_signing`` (all true or false), ``limits`` (an object with the
     fields of ``Limits``), ``addressing_style``, ``connect_timeout_s``, ``read_timeout_s``,
-    ``connections``.
+    ``connections``, and those of ``_extra.patience``.
 
     :raises InvalidInputError: naming the field.
     """
@@ -67,6 +77,7 @@ def store_settings_from_extra(extra: Mapping[str, object]) -> S3Settings:
         addressing_style=choice(extra, "addressing_style", {s: s for s in _ADDRESSING}, "auto"),
         connect_timeout_s=seconds(extra, "connect_timeout_s", defaults.connect_timeout_s),
         read_timeout_s=seconds(extra, "read_timeout_s", defaults.read_timeout_s),
+        patience=patience(extra),
         connections=connections(extra, defaults.connections),
     )
 

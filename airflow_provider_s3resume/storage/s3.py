@@ -97,7 +97,12 @@ class S3Store:
         # botocore sends a checksum behind a body only where TLS protects it on the way.
         tls = service.startswith("https://")
         self._capabilities = replace(self.settings.capabilities, trailers=tls)
-        self._calls = Calls(client, bucket, request_payer=self.settings.request_payer)
+        self._calls = Calls(
+            client,
+            bucket,
+            request_payer=self.settings.request_payer,
+            patience=self.settings.patience,
+        )
 
     @property
     def capabilities(self) -> Capabilities:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from airflow_provider_s3resume.exceptions import (
@@ -23,8 +24,14 @@ if TYPE_CHECKING:
     from airflow_provider_s3resume.transfer.hashing import Hasher
     from airflow_provider_s3resume.transfer.stopping import StopSignal
 
+log = logging.getLogger(__name__)
+
 BREAKS_ALLOWED = 5
-"""Breaks in one range without a single byte in between; each one that moved bytes starts anew."""
+"""Breaks in one range without a single byte in between; each one that moved bytes starts anew.
+
+So a link that is slow, and not broken, delivers in the end, however often its connections are given
+up as stalled.
+"""
 
 _FIRST_WAIT_S = 0.2
 READ_STEP = 1 << 20
@@ -79,11 +86,12 @@ class ExactSource:
                     for piece in self._drain(reader, buffer, done, byte_range.length):
                         done += len(piece)
                         yield piece
-            except TransientStoreError:
+            except TransientStoreError as error:
                 self._stop.check()
                 breaks = 0 if done > before else breaks + 1
                 if breaks > BREAKS_ALLOWED:
                     raise
+                self._going_on(byte_range.start + done, error)
                 self._stop.wait(_FIRST_WAIT_S * 2**breaks)
 
     def whole(self) -> tuple[bytearray, ObjectInfo]:
@@ -96,12 +104,16 @@ class ExactSource:
             try:
                 while filled < len(data) and (n := reader.readinto(view[filled:])):
                     filled += n
-            except TransientStoreError:
+            except TransientStoreError as error:
                 self._stop.check()
+                self._going_on(filled, error)
         if filled < len(data):
             rest = ByteRange(start=filled, stop=len(data))
             self.read(rest, view[filled:])
         return data, info
+
+    def _going_on(self, at: int, error: TransientStoreError) -> None:
+        log.warning("%s; going on at byte %d on a new connection", error, at)
 
     def part(self, number: int) -> PartInfo | None:
         """Return one of the object's own parts, ``None`` if the store cannot tell."""

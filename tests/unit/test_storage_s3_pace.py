@@ -1,0 +1,310 @@
+"""Connections are given up when they stall, and not while they move (ADR 0016)."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from airflow_provider_s3resume.exceptions import InvalidInputError, TransientStoreError
+from airflow_provider_s3resume.plan.objects import SourceIdentity
+from airflow_provider_s3resume.plan.resume import PartRecord
+from airflow_provider_s3resume.storage._extra import patience
+from airflow_provider_s3resume.storage._pace import (
+    Awaited,
+    Pace,
+    PacedSocket,
+    Patience,
+    StalledError,
+)
+from airflow_provider_s3resume.storage._s3_calls import pace_connections
+from airflow_provider_s3resume.storage.base import NewUpload
+from airflow_provider_s3resume.storage.s3 import S3Store, client_config, store_settings_from_extra
+from tests.support.ports import LOOPBACK
+
+TICK_S = 0.05
+QUICK = {
+    "addressing_style": "path",
+    "low_speed_bytes_per_s": 10_000,
+    "low_speed_time_s": 0.4,
+    "answer_deadline_s": 0.6,
+    "complete_deadline_s": 1.2,
+    "read_timeout_s": 3,
+}
+Handler = Callable[[socket.socket, threading.Event], None]
+
+
+class Scripted:
+    """A server that does one thing to each connection, until the test ends."""
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+        self._over = threading.Event()
+        self._listener = socket.create_server((LOOPBACK, 0))
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def store(self, **extra: object) -> S3Store:
+        """Return a store of a bucket of this server's."""
+        settings = store_settings_from_extra({**QUICK, **extra})
+        port = self._listener.getsockname()[1]
+        client = boto3.client(
+            "s3",
+            endpoint_url=f"http://{LOOPBACK}:{port}",
+            aws_access_key_id="key",
+            aws_secret_access_key="secret",
+            region_name="us-east-1",
+            config=Config(**client_config(settings)),  # type: ignore[arg-type]
+        )
+        return S3Store(client, "bucket", service="http://scripted", settings=settings)
+
+    def close(self) -> None:
+        """End all connections."""
+        self._over.set()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            self._handler(connection, self._over)
+
+
+@pytest.fixture
+def scripted() -> Iterator[Callable[[Handler], Scripted]]:
+    """Give a factory of servers."""
+    made: list[Scripted] = []
+
+    def make(handler: Handler) -> Scripted:
+        made.append(Scripted(handler))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def read_head(connection: socket.socket) -> bytes:
+    """Read a request's head, and what came with it."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += connection.recv(4096)
+    return data
+
+
+def trickle(connection: socket.socket, over: threading.Event, data: bytes) -> None:
+    """Send a byte at each tick until all is sent."""
+    for number in range(len(data)):
+        connection.sendall(data[number : number + 1])
+        if over.wait(TICK_S):
+            return
+
+
+HEAD = (
+    b'HTTP/1.1 200 OK\r\nContent-Length: %d\r\nETag: "e"\r\n'
+    b"Last-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n\r\n"
+)
+IDENTITY = SourceIdentity(etag="e", size=5000)
+
+
+def test_a_body_that_trickles_is_given_up_and_no_byte_of_it_is_lost(
+    scripted: Callable[[Handler], Scripted],
+) -> None:
+    """What came is given out; only then the error says that the connection was given up."""
+
+    def serve(connection: socket.socket, over: threading.Event) -> None:
+        read_head(connection)
+        connection.sendall(HEAD % 5000 + b"x" * 700)
+        trickle(connection, over, b"y" * 4300)
+
+    store = scripted(serve).store()
+    buffer = memoryview(bytearray(5000))
+    with store.open_range("k", None, IDENTITY) as reader:
+        got = reader.readinto(buffer)
+        assert got > 700
+        assert bytes(buffer[:got]) == b"x" * 700 + b"y" * (got - 700)
+        with pytest.raises(TransientStoreError, match=r"given up as stalled.*low_speed"):
+            reader.readinto(buffer)
+
+
+def test_time_that_the_reader_spends_elsewhere_is_not_the_connections(
+    scripted: Callable[[Handler], Scripted],
+) -> None:
+    """A body is as fast as it is asked for; only waiting for it counts."""
+    taken = threading.Event()
+
+    def serve(connection: socket.socket, over: threading.Event) -> None:
+        read_head(connection)
+        connection.sendall(HEAD % 5000 + b"x" * 5000)
+        taken.wait(10)
+        over.wait(0)
+
+    store = scripted(serve).store()
+    with store.open_range("k", None, IDENTITY) as reader:
+        for _ in range(10):
+            threading.Event().wait(TICK_S * 2)  # The consumer is slow: that is the case.
+            assert reader.readinto(memoryview(bytearray(500))) == 500
+    taken.set()
+
+
+@pytest.mark.parametrize("in_head", [True, False])
+def test_a_small_answer_that_trickles_ends_at_its_deadline(
+    scripted: Callable[[Handler], Scripted], *, in_head: bool
+) -> None:
+    """Neither a listing nor its head may take for ever, though each byte ends a wait."""
+
+    def serve(connection: socket.socket, over: threading.Event) -> None:
+        read_head(connection)
+        head = HEAD % 100_000
+        if not in_head:
+            connection.sendall(head)
+        trickle(connection, over, head if in_head else b" " * 100_000)
+
+    store = scripted(serve).store()
+    with pytest.raises(TransientStoreError, match=r"a small answer was not there .* after 0.6 s"):
+        store.check_access()
+
+
+def test_an_objects_head_that_trickles_ends_at_the_deadline(
+    scripted: Callable[[Handler], Scripted],
+) -> None:
+    """The pace is judged from the body on: before, the deadline counts."""
+
+    def serve(connection: socket.socket, over: threading.Event) -> None:
+        read_head(connection)
+        trickle(connection, over, HEAD % 5000)
+
+    store = scripted(serve).store()
+    with pytest.raises(TransientStoreError, match="an object's bytes was not there"):
+        store.open_range("k", None, IDENTITY)
+
+
+def test_complete_has_a_deadline_of_its_own(scripted: Callable[[Handler], Scripted]) -> None:
+    """Amazon S3 sends white space while it puts the parts together."""
+    answer = b"<CompleteMultipartUploadResult><ETag>e</ETag></CompleteMultipartUploadResult>"
+
+    def serve(connection: socket.socket, over: threading.Event) -> None:
+        read_head(connection)
+        connection.sendall(HEAD % (len(answer) + 16))
+        trickle(connection, over, b" " * 16)
+        connection.sendall(answer)
+
+    store = scripted(serve).store()
+    part = PartRecord(part_number=1, size=1, etag="e", checksum=None)
+    assert store.complete_upload("k", "id", [part], size=1, checksum=None).etag == "e"
+    hasty = scripted(serve).store(complete_deadline_s=0.3)
+    with pytest.raises(TransientStoreError, match="CompleteMultipartUpload was not there"):
+        hasty.complete_upload("k", "id", [part], size=1, checksum=None)
+
+
+def test_a_body_may_take_longer_to_be_sent_than_to_connect(
+    scripted: Callable[[Handler], Scripted],
+) -> None:
+    """Neither a pause nor a slow link breaks what is sent, as long as the rule is kept."""
+    paused = threading.Event()
+
+    def serve(connection: socket.socket, over: threading.Event) -> None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        got = len(read_head(connection).partition(b"\r\n\r\n")[2])
+        paused.set()
+        over.wait(0.5)  # Longer than the connect timeout: that is the case.
+        while got < 16 << 20:
+            got += len(connection.recv(1 << 20))
+        connection.sendall(HEAD % 0)
+
+    store = scripted(serve).store(connect_timeout_s=0.1, low_speed_time_s=5)
+    written = store.put_object("k", bytes(16 << 20), upload=NewUpload(), checksum=None)
+    assert written.etag == "e"
+    assert paused.is_set()
+
+
+@pytest.mark.parametrize("trickles", [True, False])
+def test_a_body_that_nobody_takes_is_given_up(
+    scripted: Callable[[Handler], Scripted], *, trickles: bool
+) -> None:
+    """No byte for the read timeout, or too few of them: the request is given up."""
+
+    def serve(connection: socket.socket, over: threading.Event) -> None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        read_head(connection)
+        while not over.wait(TICK_S):
+            if trickles:
+                connection.recv(100)
+
+    extra = {"read_timeout_s": 0.3, "low_speed_time_s": 60} if not trickles else {}
+    store = scripted(serve).store(**extra)
+    reason = "given up as stalled" if trickles else "no byte was taken"
+    with pytest.raises(TransientStoreError, match=reason):
+        store.put_object("k", bytes(16 << 20), upload=NewUpload(), checksum=None)
+
+
+def test_an_answer_before_the_body_is_taken_is_heard(
+    scripted: Callable[[Handler], Scripted],
+) -> None:
+    """A server that refuses at once, and reads no further, is not waited for."""
+
+    def serve(connection: socket.socket, over: threading.Event) -> None:
+        read_head(connection)
+        body = b"<Error><Code>SlowDown</Code><Message>slow</Message></Error>"
+        head = b"HTTP/1.1 503 Slow\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+        connection.sendall(head % len(body) + body)
+        over.wait(5)
+
+    store = scripted(serve).store()
+    with pytest.raises(TransientStoreError, match="SlowDown"):
+        store.put_object("k", bytes(1000), upload=NewUpload(), checksum=None)
+
+
+def test_the_pace_is_judged_over_the_time_waited() -> None:
+    """At the limit is enough; below it is not; each span is judged anew."""
+    rule = Patience(low_speed_bytes_per_s=100, low_speed_time_s=10)
+    pace = Pace(rule, 60, Awaited.BODY)
+    for _ in range(5):
+        pace.judge(10, 1000)
+    pace.judge(9.9, 0)
+    with pytest.raises(StalledError, match=r"999 bytes in 10 s, at least 100 a second"):
+        pace.judge(0.1, 999)
+
+
+def test_a_shut_down_leaves_the_tls_layer_in_place() -> None:
+    """A thread that reads would else take what is encrypted for the body."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        paced = PacedSocket(ours, Pace(Patience(), 1, Awaited.BODY))
+        paced.settimeout(5)
+        file = paced.makefile("rb")
+        paced.shutdown(socket.SHUT_RD)
+        assert file.read(1) == b""
+        file.close()
+
+
+def test_a_botocore_that_keeps_its_connections_elsewhere_is_used_as_it_is(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """There is a warning, and no failure; with the botocore installed there is none."""
+    client = boto3.client("s3", region_name="us-east-1")
+    assert pace_connections(client, Patience())
+    with caplog.at_level(logging.WARNING):
+        del client._endpoint.http_session._manager  # type: ignore[attr-defined]
+        assert not pace_connections(client, Patience())
+    assert "keeps its connections elsewhere" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["low_speed_bytes_per_s", "low_speed_time_s", "answer_deadline_s", "complete_deadline_s"],
+)
+def test_the_fields_of_a_connection_are_checked(name: str) -> None:
+    """A number that cannot be one is refused by name."""
+    with pytest.raises(InvalidInputError, match=f"extra.{name}"):
+        patience({name: 0})
+    assert getattr(patience({name: 7}), name) == 7
