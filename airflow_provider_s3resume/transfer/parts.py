@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import time
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import closing
 from typing import TYPE_CHECKING, TypeVar
 
 from airflow_provider_s3resume.exceptions import (
     CopyStoppedError,
+    CredentialsExpiredError,
     InvalidInputError,
     ListingError,
     S3ResumeError,
     StoreError,
+    ThrottledError,
     TransientStoreError,
     VerificationError,
 )
@@ -38,6 +41,8 @@ _Argument = TypeVar("_Argument")
 
 _STREAM_TRIES = 4
 _FIRST_WAIT_S = 0.2
+_THROTTLED_S = 600.0
+"""How long throttled tries of a streamed part do not count; the store's layers pace them."""
 
 _SETTLE_S = 1.0
 """How long requests under way may take to end after a stop; what lands later is read again."""
@@ -192,11 +197,14 @@ class PartMover:
         for left in reversed(range(_STREAM_TRIES)):
             try:
                 return self._stream_once(number, byte_range, trailer)
-            except TransientStoreError:
+            except TransientStoreError as error:
                 # No layer can send such a body again; it has to be read again.
                 self._stop.check()
                 if left == 0:
                     raise
+                if isinstance(error, CredentialsExpiredError):
+                    # A call that can be made again is refused, too, and renews them.
+                    self._context.target.list_parts(self._key, self._upload_id())
                 self._stop.wait(_FIRST_WAIT_S)
         msg = "unreachable"
         raise AssertionError(msg)
