@@ -194,20 +194,21 @@ class PartMover:
                 accepted=f"at least {2 * byte_range.length} bytes: two of this object's parts, "
                 "as this target takes no parts while they are read",
             )
-        for left in reversed(range(_STREAM_TRIES)):
+        left, until = _STREAM_TRIES, time.monotonic() + _THROTTLED_S
+        while True:
             try:
                 return self._stream_once(number, byte_range, trailer)
             except TransientStoreError as error:
                 # No layer can send such a body again; it has to be read again.
                 self._stop.check()
+                if not isinstance(error, ThrottledError) or time.monotonic() > until:
+                    left -= 1
                 if left == 0:
                     raise
                 if isinstance(error, CredentialsExpiredError):
                     # A call that can be made again is refused, too, and renews them.
                     self._context.target.list_parts(self._key, self._upload_id())
                 self._stop.wait(_FIRST_WAIT_S)
-        msg = "unreachable"
-        raise AssertionError(msg)
 
     def _stream_once(
         self, number: int, byte_range: ByteRange, trailer: ChecksumAlgorithm | None
