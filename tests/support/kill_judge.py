@@ -26,6 +26,7 @@ class Verdict:
     :param problems: everything that must not be, in words.
     :param resent: parts that were sent again although the target had acknowledged them.
     :param sent: parts that were sent in all.
+    :param requests: that the target's wire has seen.
     """
 
     seed: int
@@ -33,6 +34,7 @@ class Verdict:
     equal: bool
     resent: int
     sent: int
+    requests: int
     strikes: tuple[str, ...]
     attempts: int
     problems: tuple[str, ...]
@@ -47,7 +49,7 @@ class Verdict:
         words = [
             f"round {number}: seed={self.seed} state={self.state} equal={_yes(self.equal)}",
             f"parts_sent={self.sent} parts_resent={self.resent}",
-            f"attempts={self.attempts} strikes={','.join(self.strikes) or 'none'}",
+            f"requests={self.requests} begun_again={self.attempts} strikes={','.join(self.strikes) or 'none'}",
             f"{seconds:.0f} s",
         ]
         return " ".join(words) + "".join(f"\n  problem: {one}" for one in self.problems)

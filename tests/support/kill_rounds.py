@@ -173,6 +173,7 @@ class Round:
             equal=check.returncode == 0,
             resent=len(resent),
             sent=len([e for e in seen if e.operation == "UploadPart" and e.upstream_status == 200]),
+            requests=len(seen),
             strikes=tuple(self.struck),
             attempts=attempts_of(api.task_instances(DAG_ID, self.run_id)),
             problems=tuple(problems),
