@@ -84,9 +84,9 @@ def script_of(seed: int) -> Script:
     drawn = random.Random(seed)
     small = drawn.randint(90, 150)
     large = tuple(drawn.randint(4, 12) for _ in range(drawn.randint(3, 4)))
-    # A sync of this size makes about this many requests at the target; some strikes come too late.
-    most = 60 + 2 * small + 2 * sum(large)
-    moments = sorted(drawn.randint(1, most) for _ in range(drawn.randint(1, MOST_STRIKES)))
+    # A sync of this size makes a few requests more than this at the target.
+    most = 40 + 2 * small + sum(large)
+    moments = sorted(drawn.randint(1, most) for _ in range(drawn.randint(2, MOST_STRIKES)))
     strikes = tuple(
         Strike(after=after, victim=drawn.choices(_VICTIMS, _WEIGHTS)[0]) for after in moments
     )
