@@ -19,9 +19,13 @@ from airflow_provider_s3resume.plan.resume import Checkpoint, PartRecord
 from airflow_provider_s3resume.storage.base import Condition
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from airflow_provider_s3resume.plan.objects import ListedObject
     from airflow_provider_s3resume.transfer.state import StateLocation
 
 SCHEMA = 1
+FOLDER = "checkpoints/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,17 +46,40 @@ class CheckpointRecords:
     def name_of(source_uri: str, target_uri: str) -> str:
         """Return the record's name under the state prefix."""
         pair = f"{source_uri}\n{target_uri}".encode("utf-8", "surrogatepass")
-        return f"checkpoints/{hashlib.sha256(pair).hexdigest()}.json"
+        return f"{FOLDER}{hashlib.sha256(pair).hexdigest()}.json"
 
     def load(self, source_uri: str, target_uri: str) -> Stored | str | None:
         """Return the record; the reason if it cannot be used; ``None`` if none is there."""
-        found = self._state.read_with_etag(self.name_of(source_uri, target_uri))
+        return self._load(self.name_of(source_uri, target_uri))
+
+    def _load(self, name: str) -> Stored | str | None:
+        found = self._state.read_with_etag(name)
         if found is None:
             return None
         try:
             return Stored(checkpoint=from_json(found[0]), etag=found[1])
         except ManifestError as error:
             return f"the checkpoint cannot be used: {error}"
+
+    def listed(self) -> Iterator[ListedObject]:
+        """Yield all records as the state location lists them.
+
+        :raises ListingError: if the listing cannot be relied upon.
+        """
+        return self._state.store.list_objects(self._state.prefix + FOLDER)
+
+    def load_listed(self, listed: ListedObject) -> Stored | str | None:
+        """Return a record that was listed; why it cannot be used; ``None`` if it is gone."""
+        name = self._name_in_listing(listed)
+        found = self._load(name)
+        if isinstance(found, Stored):
+            checkpoint = found.checkpoint
+            if self.name_of(checkpoint.source_uri, checkpoint.target_uri) != name:
+                return "it names other objects than those that it is kept for"
+        return found
+
+    def _name_in_listing(self, listed: ListedObject) -> str:
+        return listed.key.removeprefix(self._state.prefix)
 
     def save(
         self, checkpoint: Checkpoint, previous: Stored | None, *, force: bool = False
@@ -119,8 +146,24 @@ def from_json(text: str) -> Checkpoint:
             )
             for number, size, etag, checksum, *rest in data["parts"]
         )
+        _check_texts(data)
         return Checkpoint(**data)
     except (KeyError, TypeError, ValueError) as error:
         raise ManifestError(
             "checkpoint", found=str(error), accepted="the fields that this version writes"
         ) from error
+
+
+def _check_texts(data: Mapping[str, Any]) -> None:
+    """Refuse what is no text where one is acted upon.
+
+    :raises TypeError: naming the field.
+    """
+    ids = [data["upload_id"] or "", *data["superseded"], *data["uploads_before"]]
+    for value in (data["source_uri"], data["target_uri"], *ids):
+        if not isinstance(value, str):
+            msg = f"{value!r} in place of a text"
+            raise TypeError(msg)
+    if not isinstance(data.get("started", 0.0), int | float):
+        msg = f"started: {data['started']!r}"
+        raise TypeError(msg)

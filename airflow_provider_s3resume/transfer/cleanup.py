@@ -7,44 +7,25 @@ role, and other tools write to the same buckets.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_provider_s3resume.exceptions import (
     ListingError,
+    TransientStoreError,
     UnsupportedError,
     UploadNotFoundError,
 )
 from airflow_provider_s3resume.storage.base import uri_of
-from airflow_provider_s3resume.transfer.checkpoints import Stored
 
 if TYPE_CHECKING:
-    from airflow_provider_s3resume.plan.resume import Checkpoint
+    from airflow_provider_s3resume.plan.resume import Checkpoint, ListedPart
     from airflow_provider_s3resume.storage.base import ObjectStore
-    from airflow_provider_s3resume.transfer.checkpoints import CheckpointRecords
 
 log = logging.getLogger(__name__)
 
-UNKNOWN_UPLOADS = "*"
-"""Among the uploads before an intent: they could not be listed, so any may have been there."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OwnUpload:
-    """An unfinished upload whose id a record of ours holds."""
-
-    key: str
-    upload_id: str
-
-
-def own_uploads(target: ObjectStore, target_key: str, checkpoint: Checkpoint) -> list[OwnUpload]:
-    """Return the unfinished uploads of a key whose ids a checkpoint names."""
-    named = {checkpoint.upload_id, *checkpoint.superseded}
-    return [
-        OwnUpload(key=target_key, upload_id=upload.upload_id)
-        for upload in target.list_uploads(target_key)
-        if upload.key == target_key and upload.upload_id in named
-    ]
+_ABORTS = 3
+"""A part that was on its way may be kept by an upload that was aborted: it has to be aborted again
+("AbortMultipartUpload")."""
 
 
 def stray_notes(target: ObjectStore, target_key: str, checkpoint: Checkpoint) -> tuple[str, ...]:
@@ -64,20 +45,13 @@ def stray_notes(target: ObjectStore, target_key: str, checkpoint: Checkpoint) ->
             for upload in target.list_uploads(target_key)
             if upload.key == target_key
             and upload.upload_id not in known
-            and _is_empty(target, target_key, upload.upload_id)
+            and parts_of_upload(target, target_key, upload.upload_id) == []
         )
     except (ListingError, UnsupportedError) as error:
         notes = (f"a stray upload may be left: {error}",)
     for note in notes:
         log.warning("%s: %s", uri_of(target, target_key), note)
     return notes
-
-
-def _is_empty(target: ObjectStore, key: str, upload_id: str) -> bool:
-    try:
-        return target.list_parts(key, upload_id) == []
-    except UploadNotFoundError:
-        return False
 
 
 def abort_uploads_of(
@@ -92,23 +66,22 @@ def abort_uploads_of(
     return stray_notes(target, target_key, checkpoint)
 
 
-def abort_own_uploads(
-    target: ObjectStore,
-    target_key: str,
-    records: CheckpointRecords,
-    source_uri: str,
-    target_uri: str,
-) -> list[OwnUpload]:
-    """Abort an object's unfinished uploads that our record holds, then forget the record.
+def parts_of_upload(target: ObjectStore, key: str, upload_id: str) -> list[ListedPart] | None:
+    """Return the parts of an unfinished upload, ``None`` if there is no such upload."""
+    try:
+        return target.list_parts(key, upload_id)
+    except UploadNotFoundError:
+        return None
 
-    :returns: what was aborted; nothing if there is no usable record.
+
+def abort_for_good(target: ObjectStore, key: str, upload_id: str) -> None:
+    """Abort an upload, and see that nothing of it is left.
+
+    :raises TransientStoreError: if it is still there after three requests.
     """
-    stored = records.load(source_uri, target_uri)
-    if not isinstance(stored, Stored):
-        return []
-    mine = own_uploads(target, target_key, stored.checkpoint)
-    for upload in mine:
-        target.abort_upload(target_key, upload.upload_id)
-    stray_notes(target, target_key, stored.checkpoint)
-    records.forget(source_uri, target_uri)
-    return mine
+    for _ in range(_ABORTS):
+        target.abort_upload(key, upload_id)
+        if parts_of_upload(target, key, upload_id) is None:
+            return
+    detail = f"it is still there after {_ABORTS} requests; parts of it may be on their way"
+    raise TransientStoreError("AbortMultipartUpload", uri_of(target, key), detail)

@@ -23,9 +23,10 @@ from airflow_provider_s3resume.plan.resume import (
     StartOver,
     decide,
 )
+from airflow_provider_s3resume.plan.strays import UNKNOWN_UPLOADS
 from airflow_provider_s3resume.transfer.attributes import digest_of
 from airflow_provider_s3resume.transfer.checkpoints import Stored
-from airflow_provider_s3resume.transfer.cleanup import UNKNOWN_UPLOADS, stray_notes
+from airflow_provider_s3resume.transfer.cleanup import stray_notes
 from airflow_provider_s3resume.transfer.context import Landed
 from airflow_provider_s3resume.transfer.layouts import layout_of_copy
 from airflow_provider_s3resume.transfer.outcomes import Status

@@ -23,7 +23,6 @@ from airflow_provider_s3resume.exceptions import (
 from airflow_provider_s3resume.plan.objects import ContentAttributes
 from airflow_provider_s3resume.storage.base import NewUpload, WriteOptions
 from airflow_provider_s3resume.transfer import pool, uploads
-from airflow_provider_s3resume.transfer.cleanup import abort_own_uploads
 from airflow_provider_s3resume.transfer.outcomes import Status
 from airflow_provider_s3resume.transfer.stopping import StopSignal
 from tests.support.transfer_world import (
@@ -266,31 +265,6 @@ def test_c34_only_own_uploads_are_aborted_anywhere(
 def only_intent(world: World) -> bool:
     """Tell whether the object's record names no upload yet."""
     return bool(world.checkpoint_names()) and world.checkpoint().upload_id is None
-
-
-@pytest.mark.parametrize("at", ["intent", "recorded"])
-def test_c34_the_cleaner_aborts_what_the_record_names(
-    at: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The cleaner ends our upload by its id, names one of an intent, and forgets the record."""
-    probe = World()
-    probe.seed(pattern(45))
-    probe.plan()
-    probe.run()
-    operation = "CreateMultipartUpload" if at == "intent" else "UploadPart"
-    number = next(m.number for m in probe.traffic.moments if m.is_(operation, after=True))
-    world = World()
-    world.seed(pattern(45))
-    theirs = foreign_uploads(world)
-    world.plan()
-    world.run_killed(CONFIG, number)
-    (ours,) = set(world.target.uploads) - theirs
-    aborted = abort_own_uploads(world.target, KEY, world.records, *world.uris())
-    left = {ours} if at == "intent" else set()
-    assert {upload.upload_id for upload in aborted} == {ours} - left
-    assert set(world.target.uploads) == theirs | left
-    assert (ours in caplog.text) == (at == "intent")
-    assert world.checkpoint_names() == []
 
 
 def test_c34_an_intent_never_aborts_what_another_tool_began() -> None:
