@@ -26,7 +26,10 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "hooks": [_modules("hooks", "oss", "s3")],
         "operators": [
-            _modules("operators", "plan", "multipart_copy", "verify", "report", "sync"),
+            _modules(
+                "operators",
+                *("plan", "multipart_copy", "verify", "report", "sync", "clean_uploads"),
+            ),
         ],
         "sensors": [_modules("sensors", "bucket_diff")],
         "triggers": [_modules("triggers", "bucket_diff")],

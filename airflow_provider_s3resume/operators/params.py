@@ -34,6 +34,14 @@ PLANNING_FROM_PARAMS: Mapping[str, Any] = {
     "rule": "{{ params.rule }}",
     "plan_only": "{{ params.dry_run }}",
 }
+CLEANING_FROM_PARAMS: Mapping[str, Any] = {
+    "target_conn_id": "{{ params.target_conn_id }}",
+    "target_uri": "{{ params.target_uri }}",
+    "state_uri": "{{ params.state_uri or '' }}",
+    "older_than": "{{ params.older_than_days }}",
+    "report_only": "{{ params.dry_run }}",
+    "abort_empty_uploads_of_intents": "{{ params.abort_empty_uploads_of_intents }}",
+}
 COPYING_FROM_PARAMS: Mapping[str, Any] = {
     "part_size": "{{ params.part_size_mib * 1048576 }}",
     "memory_budget": "{{ params.memory_budget_mib * 1048576 }}",
@@ -67,6 +75,15 @@ def sides_params(
             f"Bucket and prefix to read, such as `{source_schemes[0]}://bucket/prefix/`.",
             schemes=source_schemes,
         ),
+        **target_params(target_conn_id=target_conn_id, target_uri=target_uri, state_uri=state_uri),
+    }
+
+
+def target_params(
+    *, target_conn_id: str, target_uri: str, state_uri: str | None = None
+) -> dict[str, Param]:
+    """Return the parameters that name the target and the state location, with these defaults."""
+    return {
         "target_conn_id": _text(
             target_conn_id,
             "Target connection",
@@ -153,6 +170,39 @@ def copying_params() -> dict[str, Param]:
             title="Memory in MiB",
             description_md="Object data that one task holds at once.",
             section="How to copy",
+        ),
+    }
+
+
+def cleaning_params() -> dict[str, Param]:
+    """Return the parameters of what is cleared away."""
+    return {
+        "older_than_days": Param(
+            7,
+            type="integer",
+            minimum=1,
+            title="Older than so many days",
+            description_md="Checkpoints that nothing was written to for so long are cleared away, "
+            "with the uploads that they name. Choose more days than any copy may take: one that is "
+            "under way would start over.",
+            section="What to clear away",
+        ),
+        "dry_run": Param(
+            True,
+            type="boolean",
+            title="Dry run",
+            description_md="Find and report, change nothing.",
+            section="What to clear away",
+        ),
+        "abort_empty_uploads_of_intents": Param(
+            False,
+            type="boolean",
+            title="Also empty uploads of which only an intent is known",
+            description_md="A worker that was killed in the moment in which it began an upload "
+            "left one without parts, whose id no checkpoint has. **Risk:** an upload of the same "
+            "key that another tool began after that, and has sent no part of for so many days, "
+            "looks just like it and is aborted, too. Off: they are named in the report only.",
+            section="What to clear away",
         ),
     }
 

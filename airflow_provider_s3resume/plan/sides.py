@@ -53,6 +53,15 @@ def parse_places(source_uri: object, target_uri: object, state_uri: object = Non
     return Places(source=source, target=target, state=state)
 
 
+def parse_target(target_uri: object, state_uri: object = None) -> tuple[Location, Location]:
+    """Read the URIs of a target and of its state location, without a source.
+
+    :raises InvalidInputError: naming ``target_uri`` or ``state_uri``.
+    """
+    target = _parse_written("target_uri", target_uri)
+    return target, parse_places(target_uri, target_uri, state_uri).state
+
+
 def check_overlap(places: Places, services: Services) -> None:
     """Refuse places that lie in one another, where service and bucket are the same.
 

@@ -1,9 +1,8 @@
 """Clearing away what copies that nobody goes on with have left: uploads, and their records.
 
-Only what our own records name is aborted (c34). A record that is old is claimed first: written
-again, with a condition on what was read, so that a copy that wakes up in between either has
-written it before, and keeps it, or finds that it was changed. Only a claimed record that is still
-the same afterwards is forgotten.
+Only what our own records name is aborted (c34). A record is looked at again just before its uploads
+are aborted, and again before it is forgotten: a copy that wakes up in between has written it then,
+and keeps it; its upload may be gone, so that it starts over (``docs/adr/0019``).
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from __future__ import annotations
 import logging
 import threading
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,7 +17,6 @@ from airflow_provider_s3resume.exceptions import (
     AccessDeniedError,
     CopyStoppedError,
     ListingError,
-    PreconditionFailedError,
     S3ResumeError,
     UnsupportedError,
 )
@@ -277,36 +274,22 @@ class _Cleaner:
         return FoundUpload(key=key, upload_id=upload_id, bytes=size, initiated=initiated)
 
     def _clear(self, listed: ListedObject, stored: Stored, strays: Iterable[FoundUpload]) -> None:
-        claimed = self._claim(listed, stored)
-        if claimed is None:
-            self._taken_up()
+        if not self._is_untouched(listed, stored):
             return
         gone = [self._abort(upload) for upload in strays]
-        if not all(gone):
-            return  # The record stays: it is what makes the upload ours.
-        checkpoint = claimed.checkpoint
-        pair = checkpoint.source_uri, checkpoint.target_uri
-        found = self._records.load(*pair)
-        if isinstance(found, Stored) and _same(found, claimed):
-            self._records.forget(*pair)
+        # While an upload is left its record stays: it is what makes the upload ours.
+        if all(gone) and self._is_untouched(listed, stored):
+            self._records.forget(stored.checkpoint.source_uri, stored.checkpoint.target_uri)
             with self._lock:
                 self._report.records_forgotten += 1
-        elif found is not None:
-            self._taken_up()
 
-    def _claim(self, listed: ListedObject, stored: Stored) -> Stored | None:
-        """Write the record again; ``None`` if a copy has written it meanwhile."""
-        # For stores that take no condition: the time in between is as short as it can be.
-        if self._records.load_listed(listed) != stored:
-            return None
-        try:
-            return self._records.save(replace(stored.checkpoint, started=self._now), stored)
-        except PreconditionFailedError:
-            return None
-
-    def _taken_up(self) -> None:
-        with self._lock:
-            self._report.records_taken_up += 1
+    def _is_untouched(self, listed: ListedObject, stored: Stored) -> bool:
+        """Tell whether nobody has written, or removed, a record since it was read."""
+        found = self._records.load_listed(listed)
+        if found is not None and found != stored:
+            with self._lock:
+                self._report.records_taken_up += 1
+        return found == stored
 
     def _abort(self, upload: FoundUpload) -> bool:
         """Abort an upload of ours, and tell whether it is gone."""
@@ -344,9 +327,3 @@ class _Cleaner:
             # Somebody else's upload: that we may not look into it is no failure of ours.
             log.info("%s: its parts are not known: %s", uri_of(self._target, upload.key), error)
             return plain
-
-
-def _same(found: Stored, written: Stored) -> bool:
-    """Tell whether a record is the one that was written; not every store answers an ETag."""
-    etags = {normal_etag(etag) for etag in (found.etag, written.etag) if etag is not None}
-    return found.checkpoint == written.checkpoint and len(etags) <= 1

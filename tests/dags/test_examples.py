@@ -17,8 +17,8 @@ from jinja2 import Environment
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / "dags"
 NIGHTLY, TRIGGERED, NAMED = "s3_to_s3_nightly_sync", "bucket_diff_triggered_sync", "s3_copy_objects"
-MIGRATION = "oss_to_s3_migration"
-EXAMPLES = [NIGHTLY, TRIGGERED, NAMED, MIGRATION]
+MIGRATION, CLEANING = "oss_to_s3_migration", "s3_clean_stray_uploads"
+EXAMPLES = [NIGHTLY, TRIGGERED, NAMED, MIGRATION, CLEANING]
 STAGES = ["list", "diff", "transfer", "verify", "report"]
 
 
@@ -179,6 +179,36 @@ def test_the_form_of_a_migration_asks_what_becomes_of_symlinks(
     for task_id in ("list", "diff"):
         task: Any = dag.get_task(task_id)
         assert task.symlinks == "{{ params.symlinks or '' }}"
+
+
+@pytest.mark.parametrize(
+    ("change", "accepted"),
+    [
+        ({}, True),
+        ({"older_than_days": 30, "dry_run": False}, True),
+        ({"older_than_days": 0}, False),
+        ({"older_than_days": 1.5}, False),
+        ({"older_than_days": "7"}, False),
+        ({"dry_run": "no"}, False),
+        ({"abort_empty_uploads_of_intents": True}, True),
+        ({"abort_empty_uploads_of_intents": None}, False),
+        ({"target_uri": "oss://bucket/"}, False),
+        ({"target_conn_id": ""}, False),
+        ({"state_uri": "here"}, False),
+    ],
+)
+def test_the_form_of_a_cleaning_refuses_what_cannot_be(
+    change: dict[str, Any],
+    accepted: bool,  # noqa: FBT001 - a case's outcome
+) -> None:
+    """And leaves everything as it is unless a run says otherwise."""
+    dag = load(CLEANING)
+    given = dag.params.dump()
+    assert (given["dry_run"], given["abort_empty_uploads_of_intents"]) == (True, False)
+    assert given["older_than_days"] == 7
+    assert dag.schedule is None
+    schema = schema_of(dag)
+    assert jsonschema.Draft7Validator(schema).is_valid({**given, **change}) is accepted
 
 
 @pytest.mark.parametrize(
