@@ -21,6 +21,7 @@ from airflow_provider_s3resume.exceptions import (
 )
 from airflow_provider_s3resume.plan.manifest import BatchRef, CopyEntry, check_age
 from airflow_provider_s3resume.plan.parts import check_part_size
+from airflow_provider_s3resume.transfer.allocation import give_back_large_blocks
 from airflow_provider_s3resume.transfer.checkpoints import CheckpointRecords
 from airflow_provider_s3resume.transfer.context import CopyContext
 from airflow_provider_s3resume.transfer.copier import copy_object
@@ -123,13 +124,15 @@ def copy_batch(
     entries = load_entries(state, ref)
     before = load_outcomes(state, ref.manifest, ref.index)
     progress = Progress(objects=len(entries), size=sum(entry.size for entry in entries))
-    workers = Workers(config.part_concurrency, "s3resume-part")
+    give_back_large_blocks()
+    budget = MemoryBudget(config.memory_budget)
+    workers = Workers(min(config.part_concurrency, budget.most_holders), "s3resume-part")
     context = CopyContext(
         source=source,
         target=target,
         records=CheckpointRecords(state),
         config=config,
-        budget=MemoryBudget(config.memory_budget),
+        budget=budget,
         workers=workers,
         stop=stop,
         progress=progress,

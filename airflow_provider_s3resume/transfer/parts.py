@@ -24,7 +24,7 @@ from airflow_provider_s3resume.plan.resume import ListedPart, PartRecord
 from airflow_provider_s3resume.storage.base import uri_of
 from airflow_provider_s3resume.transfer.hashing import Hasher, hex_of, md5_hex
 from airflow_provider_s3resume.transfer.proving import PLAIN_ENCRYPTION
-from airflow_provider_s3resume.transfer.reading import STREAM_BUFFER, StreamBody
+from airflow_provider_s3resume.transfer.reading import READ_STEP, STREAM_BUFFER, StreamBody
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -147,25 +147,28 @@ class PartMover:
         self._stop.check()
         byte_range = self._ranges[number]
         held = byte_range.length <= self._context.budget.total // 2
-        part = self._send_held(number, byte_range) if held else self._stream(number, byte_range)
+        if held:
+            with self._context.budget.hold(byte_range.length, self._stop):
+                part = self._send_held(number, byte_range)
+        else:
+            part = self._stream(number, byte_range)
         self._moved.append(byte_range.length)
         self._context.progress.add(bytes_moved=byte_range.length, parts_sent=1)
         self._record.acknowledge(part)
 
     def _send_held(self, number: int, byte_range: ByteRange) -> PartRecord:
-        with self._context.budget.hold(byte_range.length, self._stop):
-            data = bytearray(byte_range.length)
-            view = memoryview(data)
-            hasher = Hasher(self._algorithm) if self._algorithm else None
-            beside = self._beside()
-            self._source.read(byte_range, view, *(one for one in (hasher, beside) if one))
-            checksum = hasher.checksum() if hasher else None
-            self._stop.check()
-            etag = self._context.target.upload_part(
-                self._key, self._upload_id(), number, view, checksum
-            )
-            if self._only_etag_tells(number, checksum) and normal_etag(etag) != md5_hex(view):
-                raise self._etag_differs(number)
+        data = bytearray(byte_range.length)
+        view = memoryview(data)
+        hasher = Hasher(self._algorithm) if self._algorithm else None
+        beside = self._beside()
+        self._source.read(byte_range, view, *(one for one in (hasher, beside) if one))
+        checksum = hasher.checksum() if hasher else None
+        self._stop.check()
+        etag = self._context.target.upload_part(
+            self._key, self._upload_id(), number, view, checksum
+        )
+        if self._only_etag_tells(number, checksum) and normal_etag(etag) != md5_hex(view):
+            raise self._etag_differs(number)
         return PartRecord(
             part_number=number,
             size=byte_range.length,
@@ -220,18 +223,9 @@ class PartMover:
         # Only now can an MD5 be taken: the bytes are gone when the answer comes.
         unneeded = trailer is not None and self._context.verdict.kept
         taken = {recorded} if unneeded else {compared, recorded}
+        hashers = (*taken, *([beside] if beside else []))
         with self._context.budget.hold(STREAM_BUFFER, self._stop):
-            buffer = memoryview(bytearray(STREAM_BUFFER))
-            with closing(self._source.chunks(byte_range, buffer)) as chunks:
-                body = StreamBody(chunks, *taken, *([beside] if beside else []))
-                try:
-                    etag = self._context.target.upload_part_stream(
-                        self._key, self._upload_id(), number, body, byte_range.length, trailer
-                    )
-                except StoreError:
-                    if body.error is not None:
-                        raise body.error from None
-                    raise
+            etag = self._send_stream(number, byte_range, trailer, hashers)
         followed = recorded.checksum() if trailer else None
         if (
             not unneeded
@@ -246,6 +240,26 @@ class PartMover:
             checksum=recorded.checksum().value if self._algorithm else None,
             source_checksum=_value_of(beside),
         )
+
+    def _send_stream(
+        self,
+        number: int,
+        byte_range: ByteRange,
+        trailer: ChecksumAlgorithm | None,
+        hashers: Iterable[Hasher],
+    ) -> str:
+        # The rest of STREAM_BUFFER is for the copies that an SDK makes to put a trailer behind.
+        buffer = memoryview(bytearray(READ_STEP))
+        with closing(self._source.chunks(byte_range, buffer)) as chunks:
+            body = StreamBody(chunks, *hashers)
+            try:
+                return self._context.target.upload_part_stream(
+                    self._key, self._upload_id(), number, body, byte_range.length, trailer
+                )
+            except StoreError:
+                if body.error is not None:
+                    raise body.error from None
+                raise
 
     def _only_etag_tells(self, number: int, checksum: Checksum | None) -> bool:
         """Tell whether a part's ETag is all that says what arrived, and should be its MD5.
@@ -288,10 +302,7 @@ class PartMover:
         needed = {ChecksumAlgorithm.MD5, self._algorithm, self._source_algorithm}
         hashers = {a: Hasher(a) for a in needed if a}
         with self._context.budget.hold(STREAM_BUFFER, self._stop):
-            buffer = memoryview(bytearray(STREAM_BUFFER))
-            for chunk in self._source.chunks(byte_range, buffer):
-                for one in hashers.values():
-                    one.update(chunk)
+            self._source.read(byte_range, memoryview(bytearray(READ_STEP)), *hashers.values())
         values = {a: hasher.checksum() for a, hasher in hashers.items()}
         mine = values[self._algorithm].value if self._algorithm else None
         same_checksum = part.checksum is not None and part.checksum == mine

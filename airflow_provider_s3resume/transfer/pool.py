@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import queue
 import threading
+import traceback
 from collections import deque
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from airflow_provider_s3resume.exceptions import InvalidInputError
+from airflow_provider_s3resume.plan.parts import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,9 +35,18 @@ class MemoryBudget:
         self._changed = threading.Condition()
         self._waiting: deque[object] = deque()
 
+    @property
+    def most_holders(self) -> int:
+        """How many threads can hold a useful piece of it at once, each at least 1 MiB."""
+        return max(1, self.total // MIB)
+
     @contextmanager
     def hold(self, size: int, stop: StopSignal) -> Iterator[None]:
         """Hold ``size`` bytes for the length of a ``with`` block, waiting until they are free.
+
+        What the block allocates belongs into functions that it calls. If one of them raises, its
+        variables are cleared before the bytes count as free: an error may be kept for long, and
+        its traceback with all that the functions held.
 
         :raises InvalidInputError: if ``size`` is more than the whole budget.
         :raises CopyStoppedError: if told to stop while waiting.
@@ -46,6 +57,9 @@ class MemoryBudget:
         self._take(size, stop)
         try:
             yield
+        except BaseException as error:
+            _let_go(error)
+            raise
         finally:
             with self._changed:
                 self._used -= size
@@ -67,21 +81,30 @@ class MemoryBudget:
                 self._changed.notify_all()
 
 
+def _let_go(error: BaseException) -> None:
+    """Clear the variables of all that has ended with an error, and with those that it came from."""
+    left, seen = [error], set[int]()
+    while left:
+        one = left.pop()
+        seen.add(id(one))
+        traceback.clear_frames(one.__traceback__)
+        left += [e for e in (one.__cause__, one.__context__) if e and id(e) not in seen]
+
+
 class Workers:
-    """A fixed number of daemon threads.
+    """Up to a number of daemon threads, each started when there is a job that no idle one takes.
 
     The standard pool joins its threads when the interpreter ends; a thread stuck in a dead
     connection would then keep a task alive that Airflow has already failed. These do not.
     """
 
     def __init__(self, count: int, name: str) -> None:
+        self._count = count
+        self._name = name
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._threads = [
-            threading.Thread(target=self._run, name=f"{name}-{n}", daemon=True)
-            for n in range(count)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._idle = threading.Semaphore(0)
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
 
     def submit(self, function: Callable[[], _T]) -> Future[_T]:
         """Run ``function`` in one of the threads; its result or error is in the future."""
@@ -98,14 +121,33 @@ class Workers:
                 future.set_result(result)
 
         self._jobs.put(job)
+        if not self._idle.acquire(blocking=False):
+            self._start_one()
         return future
 
     def close(self) -> None:
         """Let the threads end after what was submitted; does not wait for them."""
-        for _ in self._threads:
-            self._jobs.put(None)
+        with self._lock:
+            for _ in self._threads:
+                self._jobs.put(None)
+
+    def _start_one(self) -> None:
+        with self._lock:
+            if len(self._threads) == self._count:
+                return
+            name = f"{self._name}-{len(self._threads)}"
+            thread = threading.Thread(target=self._run, name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
+        while (job := self._next()) is not None:
             job()
             del job  # Neither the job nor what it holds may outlive its run.
+
+    def _next(self) -> Callable[[], None] | None:
+        try:
+            return self._jobs.get_nowait()
+        except queue.Empty:
+            self._idle.release()
+            return self._jobs.get()

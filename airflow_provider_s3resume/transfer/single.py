@@ -61,10 +61,13 @@ def copy_single(context: CopyContext, entry: CopyEntry, source: ExactSource) -> 
     :raises TargetChangedError: if the target is not what the plan saw.
     :raises VerificationError: if the bytes are not those the source's service vouches for.
     """
-    size = source.identity.size
-    with context.budget.hold(size, context.stop):
-        data, info = source.whole()
-        return _Put(context, entry, source, info, data).run()
+    with context.budget.hold(source.identity.size, context.stop):
+        return _read_and_put(context, entry, source)
+
+
+def _read_and_put(context: CopyContext, entry: CopyEntry, source: ExactSource) -> Landed:
+    data, info = source.whole()
+    return _Put(context, entry, source, info, data).run()
 
 
 class _Put:

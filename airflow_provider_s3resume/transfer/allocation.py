@@ -1,0 +1,28 @@
+"""Telling the C library's allocator that many threads use large buffers for a short time."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Final
+
+_M_MMAP_THRESHOLD: Final = -3
+_M_ARENA_MAX: Final = -8
+_LARGE: Final = 256 * 1024
+_ARENAS: Final = 2
+
+
+def give_back_large_blocks() -> None:
+    """Let every block of 256 KiB and more be one of its own, which is gone when it is freed.
+
+    glibc raises that limit, up to 32 MiB, each time a larger block is freed, and keeps what is
+    freed below it in up to eight heaps for each processor: buffers of a few MiB, allocated and
+    freed by many threads, then take several times the memory that is in use at any moment
+    (``mallopt(3)``, "M_MMAP_THRESHOLD" and "M_ARENA_MAX"). Where there is another C library,
+    nothing is done.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):
+        return
+    mallopt(_M_MMAP_THRESHOLD, _LARGE)
+    mallopt(_M_ARENA_MAX, _ARENAS)
