@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Self, TypeVar
 
 from airflow_provider_s3resume.plan.digests import Checksum, ChecksumAlgorithm
@@ -36,6 +37,7 @@ from airflow_provider_s3resume.storage.base import (
 )
 
 T = TypeVar("T")
+_Listed = TypeVar("_Listed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,11 +244,35 @@ class Layer:
         self._call("DeleteObject", key, partial(self.inner.delete_object, key))
 
 
+def each_page(
+    listing: Iterator[_Listed],
+    size: int,
+    ask: Callable[[Callable[[], _Listed | None]], _Listed | None],
+) -> Iterator[_Listed]:
+    """Yield a listing, and let ``ask`` fetch the first of every page, which takes a request.
+
+    Where a page begins can only be guessed from here: a listing is one call, and keys that were not
+    asked for may stand on its first page.
+
+    :param size: keys on a page.
+    """
+    first = partial(next, listing, None)
+    while (listed := ask(first)) is not None:
+        yield listed
+        count = 1
+        for listed in islice(listing, size - 1):
+            yield listed
+            count += 1
+        if count < size:
+            return
+
+
 class CountedReader:
     """A ``RangeReader`` that tells how many bytes each read gave.
 
     :param on_bytes: called after each read, from the reading thread.
     :param on_error: called with what a read raised.
+    :param most: bytes that one read gives, ``None`` for as many as there are.
     """
 
     def __init__(
@@ -254,8 +280,10 @@ class CountedReader:
         inner: RangeReader,
         on_bytes: Callable[[int], None],
         on_error: Callable[[BaseException], None] | None = None,
+        most: int | None = None,
     ) -> None:
         self._inner = inner
+        self._most = most
         self._on_bytes = on_bytes
         self._on_error = on_error
 
@@ -267,7 +295,7 @@ class CountedReader:
     def readinto(self, buffer: memoryview) -> int:
         """Fill the start of ``buffer``; 0 only at the end."""
         try:
-            count = self._inner.readinto(buffer)
+            count = self._inner.readinto(buffer[: self._most])
         except BaseException as error:
             if self._on_error is not None:
                 self._on_error(error)

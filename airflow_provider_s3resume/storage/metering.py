@@ -1,16 +1,13 @@
-"""``Metered`` counts what goes to a store, ``RateLimited`` keeps it within agreed rates."""
+"""``Metered`` counts what goes to a store."""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import TypeVar
 
-from airflow_provider_s3resume.exceptions import CopyStoppedError
 from airflow_provider_s3resume.plan.objects import (
     ALL_KEYS,
     ByteRange,
@@ -20,7 +17,6 @@ from airflow_provider_s3resume.plan.objects import (
 )
 from airflow_provider_s3resume.storage._layer import CountedReader, Layer, StoreCall
 from airflow_provider_s3resume.storage.base import ObjectStore, RangeReader
-from airflow_provider_s3resume.storage.retrying import Wait, sleep_through
 
 T = TypeVar("T")
 
@@ -121,71 +117,3 @@ class Metered(Layer):
     def snapshot(self) -> MeterReading:
         """Return what was counted so far."""
         return self.meter.snapshot()
-
-
-class TokenBucket:
-    """A rate with one second's worth of it in hand. What is taken beyond that is waited for.
-
-    :param rate: units a second.
-    """
-
-    def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rate = rate
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._level = rate
-        self._at = clock()
-
-    def take(self, count: float) -> float:
-        """Take ``count`` units, and return the seconds to wait before they are due."""
-        with self._lock:
-            now = self._clock()
-            self._level = min(self._rate, self._level + (now - self._at) * self._rate) - count
-            self._at = now
-            return max(0.0, -self._level / self._rate)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rates:
-    """Agreed rates, ``None`` for no limit. Bytes count both ways."""
-
-    requests_per_s: float | None = None
-    bytes_per_s: float | None = None
-
-
-class RateLimited(Layer):
-    """A store that is called no faster than agreed; threads share the rates.
-
-    :param wait: sleeps; a stop that it reports ends the waiting with ``CopyStoppedError``.
-    """
-
-    def __init__(
-        self,
-        inner: ObjectStore,
-        rates: Rates,
-        *,
-        wait: Wait = sleep_through,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        super().__init__(inner)
-        self.wait = wait
-        self._requests = TokenBucket(rates.requests_per_s, clock) if rates.requests_per_s else None
-        self._bytes = TokenBucket(rates.bytes_per_s, clock) if rates.bytes_per_s else None
-
-    def around(self, call: StoreCall, act: Callable[[], T]) -> T:
-        """Make a call when it is due."""
-        self._pay(self._requests, 1)
-        self._pay(self._bytes, call.sent)
-        return act()
-
-    def open_range(
-        self, key: str, byte_range: ByteRange | None, identity: SourceIdentity
-    ) -> RangeReader:
-        """Open a range that is read no faster than agreed."""
-        reader = super().open_range(key, byte_range, identity)
-        return CountedReader(reader, partial(self._pay, self._bytes))
-
-    def _pay(self, bucket: TokenBucket | None, count: float) -> None:
-        pause = bucket.take(count) if bucket is not None and count else 0.0
-        if pause > 0 and self.wait(pause):
-            raise CopyStoppedError("stopped while waiting for the agreed rate")

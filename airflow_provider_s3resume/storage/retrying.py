@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -43,16 +44,24 @@ class RetryPolicy:
     The n-th wait is ``base_s * 2**n``, at most ``most_s``, of which the half is left to chance, so
     that many workers do not come back at once.
 
-    :param attempts: tries in all; throttled calls have ``throttled_attempts``.
-    :param deadline_s: no try begins later than this after the first one.
+    Throttled calls have waits of their own. These are short, as ``storage.adaptive`` says when a
+    call is made; they grow for the sake of a single key that the service refuses while it accepts
+    others. There is no limit to such tries as long as the store accepts any.
+
+    :param attempts: tries in all, of calls that are not throttled.
+    :param deadline_s: no try of these begins later than this after the first one.
+    :param patience_s: a throttled call is given up if the store has accepted no call at all for so
+        long.
+    :param throttled_attempts: tries in all of a throttled call, ``None`` for no limit.
     """
 
     attempts: int = 5
     base_s: float = 0.2
     most_s: float = 10.0
-    throttled_attempts: int = 10
-    throttled_base_s: float = 1.0
-    throttled_most_s: float = 60.0
+    throttled_attempts: int | None = None
+    throttled_base_s: float = 0.05
+    throttled_most_s: float = 5.0
+    patience_s: float = 600.0
     deadline_s: float = 600.0
 
     def pause(self, error: StoreError, failures: int, chance: float) -> float | None:
@@ -64,7 +73,7 @@ class RetryPolicy:
         attempts = self.throttled_attempts if throttled else self.attempts
         base = self.throttled_base_s if throttled else self.base_s
         most = self.throttled_most_s if throttled else self.most_s
-        if failures >= attempts:
+        if attempts is not None and failures >= attempts:
             return None
         # Beyond 2**32 the limit has long been reached, and floats would overflow.
         whole = min(base * 2.0 ** min(failures - 1, 32), most)
@@ -97,6 +106,8 @@ class Retrying(Layer):
         self.refresh = refresh
         self.clock = clock
         self.chance = chance
+        # Written by many threads, of which any may be the last.
+        self.accepted_at = -math.inf
 
     def around(self, call: StoreCall, act: Callable[[], T]) -> T:
         """Make a call until it succeeds, or another try cannot help.
@@ -107,12 +118,19 @@ class Retrying(Layer):
         tries = _Tries(self)
         while True:
             try:
-                return act()
+                result = act()
             except TransientStoreError as error:
                 ambiguous = call.settles and not isinstance(error, _NOT_CARRIED_OUT)
                 if call.once or ambiguous:
                     raise
                 tries.again_after(error)
+            except StoreError:
+                # An answer, and none about too many requests.
+                self.accepted_at = self.clock()
+                raise
+            else:
+                self.accepted_at = self.clock()
+                return result
 
     def list_objects(
         self, prefix: str = "", key_range: KeyRange = ALL_KEYS
@@ -131,6 +149,7 @@ class Retrying(Layer):
                 ):
                     if last is None or last != listed.key:
                         tries, last = _Tries(self), listed.key
+                        self.accepted_at = tries.began
                     yield listed
             except TransientStoreError as error:
                 if last is not None and not self.capabilities.ordered_listing:
@@ -151,7 +170,7 @@ class _Tries:
         self._layer = layer
         self._failures = 0
         self._refreshed = False
-        self._began = layer.clock()
+        self.began = layer.clock()
 
     def again_after(self, error: StoreError) -> None:
         """Return when it is time for another try.
@@ -165,12 +184,26 @@ class _Tries:
             return
         self._failures += 1
         pause = layer.policy.pause(error, self._failures, layer.chance())
-        spent = layer.clock() - self._began
-        if pause is None or spent + pause > layer.policy.deadline_s:
+        if pause is None:
             raise error
+        self._check_time(error, layer.clock(), pause)
         log.info("Trying again in %.1f s, after failure %d: %s", pause, self._failures, error)
         if layer.wait(pause):
             raise layer._stopped(error) from error  # noqa: SLF001 - two classes, one module
+
+    def _check_time(self, error: StoreError, now: float, pause: float) -> None:
+        layer, policy = self._layer, self._layer.policy
+        if not isinstance(error, ThrottledError):
+            if now + pause - self.began > policy.deadline_s:
+                raise error
+            return
+        silent = now + pause - max(self.began, layer.accepted_at)
+        if silent > policy.patience_s:
+            detail = (
+                f"{error.detail}; given up, as the service has accepted no request at all for "
+                f"{policy.patience_s:.0f} s"
+            )
+            raise ThrottledError(error.operation, error.subject, detail) from error
 
     def _refresh_after(self, error: CredentialsExpiredError) -> None:
         refresh = self._layer.refresh

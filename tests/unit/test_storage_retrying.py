@@ -100,11 +100,60 @@ def test_c41_faults_are_tried_again_with_growing_pauses() -> None:
     assert scene.memory.data("k") == b"x"
 
 
-def test_c41_throttling_backs_off_longer_and_to_a_bound() -> None:
-    """Throttled calls wait from a second, twice as long each time, up to a minute."""
+def test_c41_throttling_backs_off_within_the_pace_of_the_store() -> None:
+    """Waits are short, since the layer beneath says when a call is made, and grow to a bound."""
     scene = Scene(*[ThrottledError] * 9)
     scene.put()
-    assert scene.waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert scene.waits == pytest.approx([0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5, 5])
+
+
+def test_c41_throttling_fails_no_call_while_others_are_accepted() -> None:
+    """Refused for an hour, a call goes on, as the store accepts another one now and then."""
+    scene = Scene()
+    policy = scene.store.policy
+    later = 0.0
+
+    def wait(seconds: float) -> bool:
+        nonlocal later
+        scene.now += seconds
+        if scene.now - later > policy.patience_s / 2:
+            errors, scene.errors = scene.errors, []
+            scene.store.check_access()
+            scene.errors, later = errors, scene.now
+        return False
+
+    scene.store.wait = wait
+    scene.errors = [ThrottledError] * 800
+    scene.put()
+    assert scene.now > 3600
+
+
+@pytest.mark.parametrize("kind", [ObjectNotFoundError, PreconditionFailedError])
+def test_c41_an_answer_about_something_else_is_a_sign_of_life(kind: type[StoreError]) -> None:
+    """The store has looked at that request."""
+    scene = Scene()
+    scene.now = 1000.0
+    scene.errors = [kind]
+    with pytest.raises(kind):
+        scene.put()
+    assert scene.store.accepted_at == 1000.0
+
+
+def test_c41_a_store_that_accepts_nothing_at_all_is_given_up_with_the_reason() -> None:
+    """After ten minutes."""
+    scene = Scene(*[ThrottledError] * 1000)
+    with pytest.raises(ThrottledError, match="accepted no request at all for 600 s") as caught:
+        scene.put()
+    assert "told to" in str(caught.value)
+    assert 590 < scene.now <= 600
+
+
+def test_c41_a_network_fault_is_no_sign_of_life() -> None:
+    """A store that breaks connections and throttles is given up like one that throttles."""
+    scene = Scene(*[ThrottledError, ThrottledError, ThrottledError, TransientStoreError] * 4)
+    with pytest.raises(TransientStoreError):
+        scene.put()
+    assert scene.store.accepted_at < 0
 
 
 def test_c41_attempts_end() -> None:
@@ -116,12 +165,21 @@ def test_c41_attempts_end() -> None:
 
 
 def test_c41_the_deadline_ends_the_tries() -> None:
-    """No try begins behind the deadline."""
-    scene = Scene(*[ThrottledError] * 10)
-    scene.store.policy = RetryPolicy(deadline_s=10)
-    with pytest.raises(ThrottledError):
+    """No try of a call that met a fault begins behind the deadline."""
+    scene = Scene(*[TransientStoreError] * 10)
+    scene.store.policy = RetryPolicy(attempts=100, base_s=1, deadline_s=10)
+    with pytest.raises(TransientStoreError):
         scene.put()
     assert scene.waits == [1, 2, 4]
+
+
+def test_c41_throttled_tries_can_be_counted() -> None:
+    """Where somebody says how many."""
+    scene = Scene(*[ThrottledError] * 10)
+    scene.store.policy = RetryPolicy(throttled_attempts=3)
+    with pytest.raises(ThrottledError):
+        scene.put()
+    assert len(scene.calls) == 3
 
 
 def test_c41_expired_credentials_are_refreshed_once() -> None:

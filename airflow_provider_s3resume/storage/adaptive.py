@@ -1,0 +1,163 @@
+"""``Adaptive``: calls a store as fast as it accepts calls, and no faster (c41).
+
+As long as nothing is refused, every call passes at once. After a refusal (``ThrottledError``) calls
+are let through as ``storage._flow`` says, one after the other. A request holds its place from its
+first byte to the head of the answer; an open body holds none, and neither does a refused request
+that waits to be made again. So nothing that holds a place waits for another one of the same store.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Final, TypeVar
+
+from airflow_provider_s3resume.exceptions import (
+    CopyStoppedError,
+    StoreError,
+    ThrottledError,
+    TransientStoreError,
+)
+from airflow_provider_s3resume.plan.objects import ALL_KEYS, KeyRange, ListedObject
+from airflow_provider_s3resume.storage._flow import Flow
+from airflow_provider_s3resume.storage._layer import Layer, StoreCall, each_page
+from airflow_provider_s3resume.storage.base import ObjectStore, uri_of
+from airflow_provider_s3resume.storage.retrying import Wait, sleep_through
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+_POLL_S: Final = 0.1
+_LOOK_S: Final = 1.0
+_TELL_S: Final = 30.0
+
+
+class Adaptive(Layer):
+    """A store that is called as fast as it accepts calls; all threads share one flow.
+
+    :param wait: sleeps; a stop that it reports ends the waiting with ``CopyStoppedError``.
+    :param clock: seconds that only grow.
+    """
+
+    def __init__(
+        self,
+        inner: ObjectStore,
+        *,
+        wait: Wait = sleep_through,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(inner)
+        self.wait = wait
+        self.clock = clock
+        self.flow = Flow()
+        # Guards the flow; told when a place becomes free.
+        self._changed = threading.Condition()
+        # One caller at a time waits for its turn, the others for this: a due time wakes one thread.
+        self._turn = threading.Lock()
+        self._told_at: float | None = None
+
+    def around(self, call: StoreCall, act: Callable[[], T]) -> T:
+        """Make a call when it is its turn.
+
+        :raises CopyStoppedError: if told to stop before.
+        """
+        began = self._enter(call)
+        try:
+            result = act()
+        except ThrottledError as error:
+            self._refused(began, error)
+            raise
+        except StoreError as error:
+            self._ended(began, answered=not isinstance(error, TransientStoreError))
+            raise
+        except BaseException:
+            self._ended(began, answered=False)
+            raise
+        self._ended(began, answered=True)
+        return result
+
+    def list_objects(
+        self, prefix: str = "", key_range: KeyRange = ALL_KEYS
+    ) -> Iterator[ListedObject]:
+        """Yield the objects; a page is a request, if pages are as long as the limits say."""
+        call = StoreCall(operation="ListObjectsV2", subject=uri_of(self, prefix))
+        listing = self.inner.list_objects(prefix, key_range)
+        in_turn = False
+        began = self.clock()
+
+        def ask(act: Callable[[], ListedObject | None]) -> ListedObject | None:
+            nonlocal in_turn, began
+            in_turn, began = True, self.clock()
+            listed = self.around(call, act)
+            in_turn = False
+            return listed
+
+        try:
+            yield from each_page(listing, self.limits.list_page, ask)
+        except ThrottledError as error:
+            if not in_turn:
+                # A page that began elsewhere than was guessed.
+                with self._changed:
+                    self.flow.begin(self.clock())
+                self._refused(began, error)
+            raise
+
+    def _enter(self, call: StoreCall) -> float:
+        """Return when the call began, which is now."""
+        with self._changed:
+            # Whoever waits already comes first.
+            began = None if self._turn.locked() else self._begun()
+        if began is not None:
+            return began
+        with self._turn:
+            while True:
+                with self._changed:
+                    began = self._begun()
+                    if began is not None:
+                        return began
+                    pause = self.flow.pause(self.clock())
+                    if pause is None:
+                        self._changed.wait(_POLL_S)
+                # What there is to wait for may have changed meanwhile.
+                if self.wait(min(pause or 0.0, _LOOK_S)):
+                    raise CopyStoppedError(
+                        f"stopped while {call.operation} of {call.subject} waited for its turn: "
+                        "the service asks for fewer requests"
+                    )
+
+    def _begun(self) -> float | None:
+        """Begin a request if it may begin now; return when."""
+        now = self.clock()
+        if self.flow.pause(now) != 0:
+            return None
+        self.flow.begin(now)
+        return now
+
+    def _ended(self, began: float, *, answered: bool) -> None:
+        with self._changed:
+            if answered:
+                self.flow.accept(self.clock(), began)
+            else:
+                self.flow.drop(began)
+            self._changed.notify()
+
+    def _refused(self, began: float, error: ThrottledError) -> None:
+        with self._changed:
+            now = self.clock()
+            self.flow.refuse(now, began)
+            self._changed.notify()
+            rate, window, refused = self.flow.rate(now), self.flow.window, self.flow.refused
+            tell = self._told_at is None or now - self._told_at >= _TELL_S
+            if tell:
+                self._told_at = now
+        if tell:
+            log.warning(
+                "%s asks for fewer requests; it gets about %.1f a second now, %d at once; it "
+                "refused %d so far, the last one: %s",
+                uri_of(self),
+                rate,
+                window,
+                refused,
+                error,
+            )
