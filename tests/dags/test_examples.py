@@ -202,7 +202,7 @@ def test_the_form_of_a_cleaning_refuses_what_cannot_be(
     accepted: bool,  # noqa: FBT001 - a case's outcome
 ) -> None:
     """And leaves everything as it is unless a run says otherwise."""
-    dag = load(CLEANING)
+    dag: Any = load(CLEANING)
     given = dag.params.dump()
     assert (given["dry_run"], given["abort_empty_uploads_of_intents"]) == (True, False)
     assert given["older_than_days"] == 7
