@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_s3resume.hooks._alibaba import RenewableStore
     from airflow_provider_s3resume.storage.base import ObjectStore
-    from airflow_provider_s3resume.storage.layers import Wait
+    from airflow_provider_s3resume.storage.layers import Budget, Wait
 
 _FORM = "s3resume_oss"
 """The type whose form is always described; that of ``oss`` is the same, where it is ours."""
@@ -51,12 +51,19 @@ class OSSResumeHook(BaseHook):
         self.parameter = parameter
 
     def get_store(
-        self, bucket: str, *, wait: Wait | None = None, symlinks: str | None = None
+        self,
+        bucket: str,
+        *,
+        wait: Wait | None = None,
+        symlinks: str | None = None,
+        budget: Budget | None = None,
     ) -> ObjectStore:
         """Return the bucket as a store that repeats calls, keeps rates and renews credentials.
 
         :param wait: sleeps so many seconds between two tries, and returns whether to stop.
         :param symlinks: ``follow`` or ``report``; ``None`` for what the connection says.
+        :param budget: of the task, shared with its other stores; the connection's own rates hold
+            beside it.
         :raises InvalidInputError: naming the connection and what is wrong with it.
         """
         from airflow_provider_s3resume.hooks._alibaba import (  # noqa: PLC0415 - the SDK
@@ -69,7 +76,11 @@ class OSSResumeHook(BaseHook):
         rates = rates_of(self.facts.settings, self.facts.subject)
         store = RenewableStore(lambda: make_store(self._facts_for(symlinks), bucket))
         return build_store(
-            store, rates=rates, wait=wait or sleep_through, refresh=self._renew(store)
+            store,
+            rates=rates,
+            budget=budget,
+            wait=wait or sleep_through,
+            refresh=self._renew(store),
         )
 
     def get_conn(self, bucket: str | None = None) -> oss2.Bucket:

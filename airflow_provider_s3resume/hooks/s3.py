@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_s3resume.hooks._amazon import RenewableStore
     from airflow_provider_s3resume.storage.base import ObjectStore
-    from airflow_provider_s3resume.storage.layers import Wait
+    from airflow_provider_s3resume.storage.layers import Budget, Wait
     from airflow_provider_s3resume.storage.s3 import S3Settings
 
 
@@ -52,10 +52,14 @@ class S3ResumeHook(BaseHook):
         self.s3_conn_id = s3_conn_id
         self.parameter = parameter
 
-    def get_store(self, bucket: str, *, wait: Wait | None = None) -> ObjectStore:
+    def get_store(
+        self, bucket: str, *, wait: Wait | None = None, budget: Budget | None = None
+    ) -> ObjectStore:
         """Return the bucket as a store that repeats calls, keeps rates and renews credentials.
 
         :param wait: sleeps so many seconds between two tries, and returns whether to stop.
+        :param budget: of the task, shared with its other stores; the connection's own rates hold
+            beside it.
         :raises InvalidInputError: naming the connection and what is wrong with it.
         """
         from airflow_provider_s3resume.hooks._amazon import RenewableStore  # noqa: PLC0415 - boto3
@@ -65,7 +69,11 @@ class S3ResumeHook(BaseHook):
         rates = rates_of(self.facts.settings, self.facts.subject)
         store = RenewableStore(self._conn_near(bucket), bucket, lambda: self.store_settings)
         return build_store(
-            store, rates=rates, wait=wait or sleep_through, refresh=self._renew(store)
+            store,
+            rates=rates,
+            budget=budget,
+            wait=wait or sleep_through,
+            refresh=self._renew(store),
         )
 
     def get_conn(self) -> S3Client:

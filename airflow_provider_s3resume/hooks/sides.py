@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from airflow_provider_s3resume.plan.manifest import Manifest
     from airflow_provider_s3resume.plan.objects import Location
     from airflow_provider_s3resume.storage.base import ObjectStore
-    from airflow_provider_s3resume.storage.layers import Wait
+    from airflow_provider_s3resume.storage.layers import Budget, Wait
     from airflow_provider_s3resume.transfer.state import StateLocation
 
 
@@ -48,6 +48,16 @@ class OpenSides:
             (services.state, places.state.bucket, places.state.prefix),
         ]
         return hashlib.sha256(json.dumps(named).encode()).hexdigest()[:12]
+
+    def requests(self) -> dict[str, dict[str, int]]:
+        """Return what went to the source and to the target so far, and what they refused of it.
+
+        What stands in a state location of its own is not counted.
+        """
+        from airflow_provider_s3resume.storage.layers import requests_of  # noqa: PLC0415
+
+        sides = {"source": self.source, "target": self.target}
+        return {name: asdict(requests_of(store)) for name, store in sides.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,52 +90,55 @@ class Sides:
         state_conn_id = self.state_conn_id or self.target_conn_id
         return self.source_conn_id, self.target_conn_id, state_conn_id, self.symlinks, places
 
-    def open(self, wait: Wait | None = None, *, named: bool = False) -> OpenSides:
+    def open(
+        self, wait: Wait | None = None, *, named: bool = False, budget: Budget | None = None
+    ) -> OpenSides:
         """Check the URIs, read the connections and return the stores; asks no service yet.
 
         :param wait: sleeps between two tries of a call, and returns whether to stop.
         :param named: only named objects are meant, so the two places may hold one another.
+        :param budget: what the task may use of its stores.
         :raises InvalidInputError: naming the parameter.
         """
         places = parse_places(self.source_uri, self.target_uri, self.state_uri)
-        opened = self._opened(places, wait)
+        opened = self._opened(places, _given(wait, budget))
         if not named:
             check_overlap(places, _services(opened))
         return opened
 
-    def open_pair(self, wait: Wait | None = None) -> OpenSides:
+    def open_pair(self, wait: Wait | None = None, *, budget: Budget | None = None) -> OpenSides:
         """Do the same where the two URIs are those of objects, not of prefixes.
 
         :raises InvalidInputError: naming the parameter.
         """
         places = parse_pair(self.source_uri, self.target_uri, self.state_uri)
-        opened = self._opened(places, wait)
+        opened = self._opened(places, _given(wait, budget))
         services = _services(opened)
         same_service = services.source == services.target
         check_pair(places.source, places.target, same_service=same_service)
         return opened
 
-    def _opened(self, places: Places, wait: Wait | None) -> OpenSides:
+    def _opened(self, places: Places, given: Mapping[str, Any]) -> OpenSides:
         from airflow_provider_s3resume.transfer.state import StateLocation  # noqa: PLC0415 - SDKs
 
         check_symlinks(places.source, self.symlinks)
         if places.source.scheme == "oss":
-            source = self._oss_source(places.source, wait)
+            source = self._oss_source(places.source, given)
         else:
-            source = _store(self.source_conn_id, "source_conn_id", places.source, wait)
-        target = _store(self.target_conn_id, "target_conn_id", places.target, wait)
+            source = _store(self.source_conn_id, "source_conn_id", places.source, given)
+        target = _store(self.target_conn_id, "target_conn_id", places.target, given)
         state_conn_id, kept = self.state_conn_id or self.target_conn_id, target
         if (state_conn_id, places.state.bucket) != (self.target_conn_id, places.target.bucket):
-            kept = _store(state_conn_id, "state_conn_id", places.state, wait)
+            kept = _store(state_conn_id, "state_conn_id", places.state, given)
         state = StateLocation(kept, places.state.prefix)
         return OpenSides(places=places, source=source, target=target, state=state)
 
-    def _oss_source(self, place: Location, wait: Wait | None) -> ObjectStore:
+    def _oss_source(self, place: Location, given: Mapping[str, Any]) -> ObjectStore:
         if self.source_conn_id is None:
             accepted = "the id of a connection: an oss:// URI says neither region nor endpoint"
             raise InvalidInputError("source_conn_id", found=None, accepted=accepted)
         hook = OSSResumeHook(self.source_conn_id, parameter="source_conn_id")
-        return hook.get_store(place.bucket, wait=wait, symlinks=self.symlinks)
+        return hook.get_store(place.bucket, symlinks=self.symlinks, **given)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,12 +199,13 @@ class PlanReference:
         except (KeyError, TypeError) as error:
             raise InvalidInputError(parameter, found=str(error), accepted=accepted) from error
 
-    def open(self, wait: Wait | None = None) -> OpenSides:
+    def open(self, wait: Wait | None = None, *, budget: Budget | None = None) -> OpenSides:
         """Return the stores of the plan.
 
+        :param budget: what the task may use of them.
         :raises InvalidInputError: naming the parameter.
         """
-        return self.sides.open(wait, named=self.named)
+        return self.sides.open(wait, named=self.named, budget=budget)
 
     def load(self, state: StateLocation) -> Manifest:
         """Return the manifest that is meant, from the state location.
@@ -221,8 +235,14 @@ class PlanReference:
         ]
 
 
-def _store(conn_id: str | None, parameter: str, place: Location, wait: Wait | None) -> ObjectStore:
-    return S3ResumeHook(conn_id, parameter=parameter).get_store(place.bucket, wait=wait)
+def _given(wait: Wait | None, budget: Budget | None) -> dict[str, Any]:
+    return {"wait": wait} if budget is None else {"wait": wait, "budget": budget}
+
+
+def _store(
+    conn_id: str | None, parameter: str, place: Location, given: Mapping[str, Any]
+) -> ObjectStore:
+    return S3ResumeHook(conn_id, parameter=parameter).get_store(place.bucket, **given)
 
 
 def _services(opened: OpenSides) -> Services:

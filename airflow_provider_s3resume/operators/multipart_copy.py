@@ -21,21 +21,34 @@ from airflow_provider_s3resume.transfer.stopping import StopSignal
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_s3resume.storage.layers import Budget
     from airflow_provider_s3resume.transfer.batch import BatchResult
     from airflow_provider_s3resume.transfer.config import CopyConfig
     from airflow_provider_s3resume.transfer.progress import Figures
+
+    Requests = Mapping[str, Mapping[str, int]]
+    _Done = tuple[PlanReference, BatchResult, Requests]
 
 COPY_FIELDS = (
     "part_size",
     "memory_budget",
     "part_concurrency",
     "object_concurrency",
+    "max_bytes_per_s",
+    "max_requests_per_s",
     "storage_class",
     "encryption",
     "kms_key_id",
     "on_source_change",
 )
-_SIZES = ("part_size", "memory_budget", "part_concurrency", "object_concurrency")
+_SIZES = (
+    "part_size",
+    "memory_budget",
+    "part_concurrency",
+    "object_concurrency",
+    "max_bytes_per_s",
+    "max_requests_per_s",
+)
 
 
 class ResumableMultipartCopyOperator(SidesOperator):
@@ -56,6 +69,11 @@ class ResumableMultipartCopyOperator(SidesOperator):
     :param memory_budget: bytes of object data held at once by this task.
     :param part_concurrency: threads that move bytes.
     :param object_concurrency: objects that are under way at once.
+    :param max_bytes_per_s: bytes of bodies that this task reads a second, and as many that it
+        sends; by default there is no limit. All its tasks together: the slots of their pool, by
+        ``pool_slots``, times this (``docs/throttling.md``).
+    :param max_requests_per_s: requests a second that this task makes to the source, and as many to
+        the target.
     :param on_source_change: ``start_over`` or ``fail``, if a source object is not the planned one.
     :param storage_class, encryption, kms_key_id: of the written objects.
     """
@@ -71,6 +89,8 @@ class ResumableMultipartCopyOperator(SidesOperator):
         memory_budget: int | str | None = None,
         part_concurrency: int | str | None = None,
         object_concurrency: int | str | None = None,
+        max_bytes_per_s: int | str | None = None,
+        max_requests_per_s: int | str | None = None,
         storage_class: str | None = None,
         encryption: str | None = None,
         kms_key_id: str | None = None,
@@ -84,6 +104,8 @@ class ResumableMultipartCopyOperator(SidesOperator):
         self.memory_budget = memory_budget
         self.part_concurrency = part_concurrency
         self.object_concurrency = object_concurrency
+        self.max_bytes_per_s = max_bytes_per_s
+        self.max_requests_per_s = max_requests_per_s
         self.storage_class = storage_class
         self.encryption = encryption
         self.kms_key_id = kms_key_id
@@ -104,17 +126,18 @@ class ResumableMultipartCopyOperator(SidesOperator):
         """
         with hopeless_fails():
             stop = StopSignal()
-            reference, result = run_stoppable(
+            reference, result, requests = run_stoppable(
                 self._prepare(plan_id(context), stop),
                 self._interruption,
                 stop=stop,
                 timeout=self.execution_timeout,
             )
-            self.log.info("%s", summary(result))
+            self.log.info("%s%s", summary(result), refusals(requests))
             result.raise_for_failures()
             if reference.named:
                 _refuse_gone(result)
-        return {**reference.to_json_dict(), "result": result.to_json_dict()}
+        done = {**result.to_json_dict(), "requests": requests}
+        return {**reference.to_json_dict(), "result": done}
 
     def config(self) -> CopyConfig:
         """Return how to copy; what was not given is the default.
@@ -144,9 +167,7 @@ class ResumableMultipartCopyOperator(SidesOperator):
             ),
         )
 
-    def _prepare(
-        self, run_id: str, stop: StopSignal
-    ) -> Callable[[StopSignal], tuple[PlanReference, BatchResult]]:
+    def _prepare(self, run_id: str, stop: StopSignal) -> Callable[[StopSignal], _Done]:
         # Connections are read here, in the main thread; the copy runs in others.
         config = self.config()
         version_id = optional(self.source_version_id)
@@ -155,16 +176,16 @@ class ResumableMultipartCopyOperator(SidesOperator):
                 accepted = "nothing beside 'batch': a version is that of one named object"
                 raise InvalidInputError("source_version_id", found=version_id, accepted=accepted)
             reference, index = _read_batch(self.batch)
-            planned = reference.open(stop.wait)
+            planned = reference.open(stop.wait, budget=_budget(config))
             check_part_size(config.part_size, planned.target.limits)
             return lambda stop: _copy(planned, reference, index, config, stop, self._tell)
-        opened = self.sides().open_pair(stop.wait)
+        opened = self.sides().open_pair(stop.wait, budget=_budget(config))
         check_part_size(config.part_size, opened.target.limits)
         return lambda stop: self._copy_pair(opened, run_id, config, stop)
 
     def _copy_pair(
         self, opened: OpenSides, run_id: str, config: CopyConfig, stop: StopSignal
-    ) -> tuple[PlanReference, BatchResult]:
+    ) -> _Done:
         from airflow_provider_s3resume.transfer.planning import pairs_manifest  # noqa: PLC0415
 
         pair = (opened.places.source.prefix, opened.places.target.prefix)
@@ -182,15 +203,16 @@ class ResumableMultipartCopyOperator(SidesOperator):
         reference = PlanReference.of(_bucket_sides(self.sides()), key, manifest, named=True)
         return _copy(opened, reference, 0, config, stop, self._tell)
 
-    def _tell(self, figures: Figures) -> None:
+    def _tell(self, figures: Figures, requests: Requests) -> None:
         self.log.info(
-            "%d of %d objects, %d of %d bytes; parts sent %d, kept %d",
+            "%d of %d objects, %d of %d bytes; parts sent %d, kept %d%s",
             figures.objects_done,
             figures.objects_planned,
             figures.bytes_moved,
             figures.bytes_planned,
             figures.parts_sent,
             figures.parts_kept,
+            refusals(requests),
         )
 
 
@@ -203,6 +225,25 @@ def summary(result: BatchResult) -> str:
         f"parts sent {figures.parts_sent}, kept {figures.parts_kept}, "
         f"read again {figures.parts_reread}"
     )
+
+
+def refusals(requests: Requests) -> str:
+    """Return how many requests the stores refused as too many, to be put behind a line of a log."""
+    refused = [
+        f"; the {side} refused {counts['refused']} of {counts['made']} requests as too many"
+        for side, counts in requests.items()
+        if counts["refused"]
+    ]
+    return "".join(refused)
+
+
+def _budget(config: CopyConfig) -> Budget | None:
+    """Return what the task may use, ``None`` if nothing was said."""
+    from airflow_provider_s3resume.storage.layers import Budget  # noqa: PLC0415 - at DAG parse
+
+    if config.max_bytes_per_s is None and config.max_requests_per_s is None:
+        return None
+    return Budget(bytes_per_s=config.max_bytes_per_s, requests_per_s=config.max_requests_per_s)
 
 
 def _refuse_gone(result: BatchResult) -> None:
@@ -235,8 +276,8 @@ def _copy(
     index: int,
     config: CopyConfig,
     stop: StopSignal,
-    tell: Callable[[Figures], None],
-) -> tuple[PlanReference, BatchResult]:
+    tell: Callable[[Figures, Requests], None],
+) -> _Done:
     from airflow_provider_s3resume.transfer.batch import copy_batch  # noqa: PLC0415 - threads
 
     refs = {ref.index: ref for ref in reference.load(opened.state).batches}
@@ -250,9 +291,9 @@ def _copy(
         config,
         stop=stop,
         now=time.time(),
-        on_progress=tell,
+        on_progress=lambda figures: tell(figures, opened.requests()),
     )
-    return reference, result
+    return reference, result, opened.requests()
 
 
 def _bucket_sides(sides: Sides) -> Sides:

@@ -45,6 +45,8 @@ CLEANING_FROM_PARAMS: Mapping[str, Any] = {
 COPYING_FROM_PARAMS: Mapping[str, Any] = {
     "part_size": "{{ params.part_size_mib * 1048576 }}",
     "memory_budget": "{{ params.memory_budget_mib * 1048576 }}",
+    "max_bytes_per_s": "{{ params.max_mib_per_s * 1048576 if params.max_mib_per_s else '' }}",
+    "max_requests_per_s": "{{ params.max_requests_per_s or '' }}",
 }
 
 
@@ -169,6 +171,26 @@ def copying_params() -> dict[str, Param]:
             maximum=65536,
             title="Memory in MiB",
             description_md="Object data that one task holds at once.",
+            section="How to copy",
+        ),
+        "max_mib_per_s": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            maximum=1048576,
+            title="MiB per second",
+            description_md="What one task reads at most, and as much that it sends. Empty: no "
+            "limit. All tasks together: times the slots of their pool.",
+            section="How to copy",
+        ),
+        "max_requests_per_s": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            maximum=1000000,
+            title="Requests per second",
+            description_md="What one task asks the source at most, and as often the target. Empty: "
+            "no limit but what they accept.",
             section="How to copy",
         ),
     }

@@ -30,7 +30,7 @@ PLAN_KEY = "plan"
 MISSING_POOL_KEY = "s3resume_missing_pool"
 """XCom key under which the scheduler's side notes that the pool of a task does not exist."""
 _DEFAULTS = PlanArguments()
-CHECKED_SIZES = ("part_size", "memory_budget")
+CHECKED_SIZES = ("part_size", "memory_budget", "max_bytes_per_s", "max_requests_per_s")
 """Arguments of the transfer tasks that ``list`` checks beforehand."""
 PLAN_FIELDS = ("rule", "max_objects", "max_bytes", "max_batches", "plan_only")
 
@@ -90,7 +90,8 @@ class ListSyncOperator(_PlanningOperator):
     :param transfer_task_id: task whose pool must exist, in the same DAG.
     :param refuse_unknown_params: fail if the run was given parameters that the DAG does not have.
         Airflow lets them through, so that a misspelt one would pass for its default.
-    :param part_size, memory_budget: of the transfer tasks, to be refused before anything is listed.
+    :param part_size, memory_budget, max_bytes_per_s, max_requests_per_s: of the transfer tasks, to
+        be refused before anything is listed.
     """
 
     template_fields: Sequence[str] = (*SIDES_FIELDS, *PLAN_FIELDS, *CHECKED_SIZES)
@@ -102,6 +103,8 @@ class ListSyncOperator(_PlanningOperator):
         refuse_unknown_params: bool = False,
         part_size: int | str | None = None,
         memory_budget: int | str | None = None,
+        max_bytes_per_s: int | str | None = None,
+        max_requests_per_s: int | str | None = None,
         **kwargs: Any,  # noqa: ANN401 - BaseOperator's own
     ) -> None:
         super().__init__(**kwargs)
@@ -109,6 +112,8 @@ class ListSyncOperator(_PlanningOperator):
         self.refuse_unknown_params = refuse_unknown_params
         self.part_size = part_size
         self.memory_budget = memory_budget
+        self.max_bytes_per_s = max_bytes_per_s
+        self.max_requests_per_s = max_requests_per_s
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Check both sides and return what was found out.

@@ -111,6 +111,7 @@ class Flow:
 
     def __init__(self) -> None:
         self.in_flight = 0
+        self.begun = 0
         self.refused = 0
         self._limit: _Limit | None = None
         self._next_at = -math.inf
@@ -145,6 +146,7 @@ class Flow:
     def begin(self, now: float) -> None:
         """Count a request that begins."""
         self.in_flight += 1
+        self.begun += 1
         self._began_at = now
         if self._limit is not None:
             due = max(self._next_at, now - LATE_S)

@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from airflow_provider_s3resume.exceptions import (
@@ -31,6 +32,14 @@ T = TypeVar("T")
 _POLL_S: Final = 0.1
 _LOOK_S: Final = 1.0
 _TELL_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requests:
+    """How many requests a store got, and how many of them it refused as too many."""
+
+    made: int = 0
+    refused: int = 0
 
 
 class Adaptive(Layer):
@@ -161,3 +170,13 @@ class Adaptive(Layer):
                 refused,
                 error,
             )
+
+
+def requests_of(store: ObjectStore) -> Requests:
+    """Return what went to a store so far, if one of its layers is ``Adaptive``; pages count."""
+    layer: object = store
+    while isinstance(layer, Layer):
+        if isinstance(layer, Adaptive):
+            return Requests(made=layer.flow.begun, refused=layer.flow.refused)
+        layer = layer.inner
+    return Requests()

@@ -37,8 +37,6 @@ T = TypeVar("T")
 
 BURST_S: Final = 0.1
 """What may be taken at once, as a time: a rate holds over any longer span."""
-LEAST_BYTES_PER_S: Final = 64 * 1024
-"""Below it services take a connection for dead before its next bytes come."""
 _LEAST_SLICE: Final = 16 * 1024
 _LEAST_PAUSE_S: Final = 0.01
 
@@ -134,6 +132,8 @@ class RateLimited(Layer):
         self, prefix: str = "", key_range: KeyRange = ALL_KEYS
     ) -> Iterator[ListedObject]:
         """Yield the objects; a page is a request, if pages are as long as the limits say."""
+        if not self._requests:
+            return self.inner.list_objects(prefix, key_range)
         call = StoreCall(operation="ListObjectsV2", subject=uri_of(self, prefix))
         listing = self.inner.list_objects(prefix, key_range)
         return each_page(listing, self.limits.list_page, partial(self.around, call))

@@ -11,6 +11,8 @@ from airflow_provider_s3resume.plan.parts import DEFAULT_PART_SIZE, GIB, MIB
 from airflow_provider_s3resume.storage.base import WriteOptions
 
 MIN_MEMORY_BUDGET = 16 * MIB
+MIN_BYTES_PER_S = 64 * 1024
+"""Below it services take a connection for dead before its next bytes come."""
 
 
 class OnSourceChange(enum.Enum):
@@ -33,6 +35,9 @@ class CopyConfig:
     :param part_concurrency: threads that move bytes.
     :param object_concurrency: objects that are under way at once.
     :param reproduce_layout: cut as the source was cut, so that the ETags can be compared.
+    :param max_bytes_per_s: bytes of bodies a second that a task reads from its stores together, and
+        as many that it sends to them; ``None`` for no limit. Whoever opens the stores applies it.
+    :param max_requests_per_s: requests a second that a task makes to each of its stores.
     :param max_manifest_age_s: an older plan is refused.
     """
 
@@ -41,6 +46,8 @@ class CopyConfig:
     memory_budget: int = 128 * MIB
     part_concurrency: int = 8
     object_concurrency: int = 8
+    max_bytes_per_s: int | None = None
+    max_requests_per_s: int | None = None
     reproduce_layout: bool = True
     carry_metadata: bool = True
     carry_tags: bool = True
@@ -58,6 +65,10 @@ class CopyConfig:
         _whole("memory_budget", self.memory_budget, MIN_MEMORY_BUDGET, 1024 * GIB)
         _whole("part_concurrency", self.part_concurrency, 1, 256)
         _whole("object_concurrency", self.object_concurrency, 1, 256)
+        if self.max_bytes_per_s is not None:
+            _whole("max_bytes_per_s", self.max_bytes_per_s, MIN_BYTES_PER_S, 1024 * GIB)
+        if self.max_requests_per_s is not None:
+            _whole("max_requests_per_s", self.max_requests_per_s, 1, 1_000_000)
         if not self.max_manifest_age_s > 0:
             raise InvalidInputError(
                 "max_manifest_age_s", found=self.max_manifest_age_s, accepted="more than 0 seconds"

@@ -12,6 +12,7 @@ from airflow.sdk import AssetAlias, BaseOperator
 from airflow_provider_s3resume.exceptions import BucketNotFoundError
 from airflow_provider_s3resume.hooks.s3 import S3ResumeHook
 from airflow_provider_s3resume.plan.parts import MIB
+from airflow_provider_s3resume.storage.layers import Budget
 from airflow_provider_s3resume.storage.memory import MemoryStore
 from tests.dags.seeding import put
 
@@ -31,14 +32,18 @@ class Buckets:
         self.target = MemoryStore("target", service="memory://tgt")
         self._stores = {("src", "source"): self.source, ("tgt", "target"): self.target}
         self.opened: list[tuple[str | None, str]] = []
+        self.budgets: list[Budget | None] = []
 
     @classmethod
     def behind_connections(cls, monkeypatch: pytest.MonkeyPatch) -> Self:
         """Return buckets that every hook finds instead of real ones."""
         buckets = cls()
 
-        def get_store(hook: S3ResumeHook, bucket: str, *, wait: Any = None) -> MemoryStore:
+        def get_store(
+            hook: S3ResumeHook, bucket: str, *, wait: Any = None, budget: Budget | None = None
+        ) -> MemoryStore:
             del wait
+            buckets.budgets.append(budget)
             return buckets.find(hook, bucket)
 
         monkeypatch.setattr(S3ResumeHook, "get_store", get_store)

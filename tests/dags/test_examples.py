@@ -140,6 +140,12 @@ def test_templated_fields_name_no_secret_and_exist() -> None:
         ({"part_size_mib": 4}, False),
         ({"part_size_mib": 5121}, False),
         ({"memory_budget_mib": -1}, False),
+        ({"max_mib_per_s": None, "max_requests_per_s": None}, True),
+        ({"max_mib_per_s": 100, "max_requests_per_s": 1}, True),
+        ({"max_mib_per_s": 0}, False),
+        ({"max_mib_per_s": 0.5}, False),
+        ({"max_requests_per_s": 0}, False),
+        ({"max_requests_per_s": "many"}, False),
         ({"source_conn_id": ""}, False),
     ],
 )

@@ -39,6 +39,8 @@ DESCRIPTIONS = {
     "How to copy": {
         "Part size in MiB": "Of objects whose parts at the source are not reproduced.",
         "Memory in MiB": "Object data that one task holds at once.",
+        "MiB per second": "What one task reads at most, and as much that it sends.",
+        "Requests per second": "What one task asks the source at most, and as often the target.",
     },
 }
 

@@ -14,6 +14,7 @@ from airflow_provider_s3resume.hooks.sides import PlanReference, Sides
 from airflow_provider_s3resume.operators.multipart_copy import ResumableMultipartCopyOperator
 from airflow_provider_s3resume.operators.plan import ListSyncOperator
 from airflow_provider_s3resume.sensors.bucket_diff import BucketDiffSensor
+from airflow_provider_s3resume.storage.layers import Budget
 from airflow_provider_s3resume.storage.memory import MemoryStore
 from airflow_provider_s3resume.triggers.bucket_diff import DiffQuestion
 from tests.dags.fakes import context_of
@@ -28,19 +29,34 @@ Opened = list[tuple[str, str | None, str, str | None]]
 
 
 @pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
+def budgets() -> list[Budget | None]:
+    """Give the list of the budgets that stores were opened with."""
+    return []
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch, budgets: list[Budget | None]) -> Opened:
     """Give the list of what was opened: by which hook and connection, bucket and symlinks."""
     seen: Opened = []
 
-    def s3(hook: S3ResumeHook, bucket: str, *, wait: Any = None) -> MemoryStore:
+    def s3(
+        hook: S3ResumeHook, bucket: str, *, wait: Any = None, budget: Budget | None = None
+    ) -> MemoryStore:
         del wait
+        budgets.append(budget)
         seen.append(("s3", hook.s3_conn_id, bucket, None))
         return MemoryStore(bucket, service=f"memory://{hook.s3_conn_id}")
 
     def oss(
-        hook: OSSResumeHook, bucket: str, *, wait: Any = None, symlinks: str | None = None
+        hook: OSSResumeHook,
+        bucket: str,
+        *,
+        wait: Any = None,
+        symlinks: str | None = None,
+        budget: Budget | None = None,
     ) -> MemoryStore:
         del wait
+        budgets.append(budget)
         seen.append(("oss", hook.oss_conn_id, bucket, symlinks))
         return MemoryStore(bucket, service=f"memory://{hook.oss_conn_id}")
 
@@ -68,6 +84,22 @@ def test_the_scheme_says_which_hook_opens_a_side(opened: Opened, symlinks: str |
     """What is done about symlinks reaches the store of the source."""
     Sides(**OSS_SIDES, symlinks=symlinks).open()
     assert opened == [("oss", "src", "source", symlinks), ("s3", "tgt", "target", None)]
+
+
+def test_all_stores_of_a_task_share_one_budget(
+    opened: Opened, budgets: list[Budget | None]
+) -> None:
+    """Those of a plan and those of named objects, whatever the service; the state's as well."""
+    budget = Budget(bytes_per_s=1e6)
+    pair = {"source_uri": "oss://source/k", "target_uri": "s3://target/k"}
+    elsewhere = {"state_conn_id": "kept", "state_uri": "s3://state/here/"}
+    Sides(**OSS_SIDES, **elsewhere).open(budget=budget)
+    reference().open(budget=budget)
+    Sides(**{**OSS_SIDES, **pair}).open_pair(budget=budget)
+    assert len(opened) == 7
+    assert budgets == [budget] * 7
+    reference().open()
+    assert budgets[7:] == [None, None]
 
 
 def test_named_objects_are_opened_the_same_way(opened: Opened) -> None:
