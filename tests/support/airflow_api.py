@@ -156,6 +156,22 @@ class AirflowApi:
         body = {"dag_run_id": run_id, "only_failed": only_failed, "dry_run": False}
         self.call("POST", f"dags/{dag_id}/clearTaskInstances", {**body, "reset_dag_runs": True})
 
+    def clear_task(self, dag_id: str, run_id: str, task_id: str) -> None:
+        """Run a task of a run again, and all that follow it, whatever their states."""
+        body = {
+            "dag_run_id": run_id,
+            "task_ids": [task_id],
+            "include_downstream": True,
+            "only_failed": False,
+            "dry_run": False,
+            "reset_dag_runs": True,
+        }
+        self.call("POST", f"dags/{dag_id}/clearTaskInstances", body)
+
+    def set_run_state(self, dag_id: str, run_id: str, state: str) -> None:
+        """Mark a run, as a person does with “Mark run as …”."""
+        self.call("PATCH", _run(dag_id, run_id), {"state": state})
+
     def task_log(
         self, dag_id: str, run_id: str, task_id: str, *, map_index: int = -1, try_number: int = 1
     ) -> str:

@@ -109,6 +109,13 @@ class DistributedStage(WiredStage):
         """Start a worker or the scheduler again, killed if it still runs; return it at work."""
         return self.airflow.restart(name)
 
+    def wait_log(self, name: str, words: str, deadline_s: float = GONE_S) -> None:
+        """Return once a process of Airflow has logged these words."""
+        child = self.airflow.child(name)
+        wait_until(
+            lambda: words in child.log_tail(), deadline_s=deadline_s, what=f"{name} says {words!r}"
+        )
+
     def revive(self) -> None:
         """Start all processes of Airflow that have ended, and wait until they are at work."""
         for name in (SCHEDULER, *WORKERS):

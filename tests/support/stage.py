@@ -134,7 +134,7 @@ class TargetStage:
             stack.enter_context(self.airflow)
             filled.result()
             self._make_pool()
-            self.ended = self._end_unfinished_runs()
+            self.ended = self.end_runs()
             self._stack = stack.pop_all()
         return self
 
@@ -151,7 +151,7 @@ class TargetStage:
             if error.status != 409:
                 raise
 
-    def _end_unfinished_runs(self) -> list[str]:
+    def end_runs(self) -> list[str]:
         """Fail runs that an earlier, killed Airflow left active; the next run goes on from them.
 
         They would wait for a heartbeat of dead tasks, and with ``max_active_runs`` all others too.
