@@ -19,7 +19,7 @@ SCHEDULE = os.environ.get("S3RESUME_CLEAN_SCHEDULE", "none")
 """Cron expression; ``none`` leaves the DAG to manual runs. A scheduled run is a dry run, too,
 unless the default of *Dry run* below is changed."""
 RETRY_DELAY = timedelta(seconds=float(os.environ.get("S3RESUME_RETRY_DELAY_S", "30")))
-"""Waits before another attempt of a task are multiples of it, up to ten minutes."""
+"""What waits before another attempt are multiples of, by the class of the error."""
 
 with DAG(
     dag_id="s3_clean_stray_uploads",

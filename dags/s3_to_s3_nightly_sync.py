@@ -21,7 +21,7 @@ POOL = "s3resume_transfer"
 SCHEDULE = os.environ.get("S3RESUME_SCHEDULE", "0 2 * * *")
 """Cron expression; ``none`` leaves the DAG to manual runs and to other DAGs."""
 RETRY_DELAY = timedelta(seconds=float(os.environ.get("S3RESUME_RETRY_DELAY_S", "30")))
-"""Before the second attempt of a task; it doubles with each further one, up to ten minutes."""
+"""What waits before another attempt are multiples of, by the class of the error."""
 
 with DAG(
     dag_id="s3_to_s3_nightly_sync",
@@ -41,7 +41,8 @@ Whatever ends a task, the next attempt goes on at the part where it stopped.
   defaults come from `S3RESUME_SOURCE_CONN_ID`, `S3RESUME_SOURCE_URI`, `S3RESUME_TARGET_CONN_ID`,
   `S3RESUME_TARGET_URI` and `S3RESUME_STATE_URI` in the environment.
 * `S3RESUME_SCHEDULE` in the environment is the schedule (`0 2 * * *`; `none` for no schedule),
-  `S3RESUME_RETRY_DELAY_S` the seconds before a task's second attempt (30; then it doubles).
+  `S3RESUME_RETRY_DELAY_S` the seconds before a task's second attempt (30; longer when throttled,
+  shorter when stopped, and doubled with each further one, up to ten minutes).
 * Make the pool of the transfer tasks: `airflow pools set {POOL} 4 "S3 transfers"`.
 
 ### A manual run

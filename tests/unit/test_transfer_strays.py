@@ -312,6 +312,17 @@ def test_c34_an_intent_that_could_not_list_uploads_makes_none_ours(world: World)
     assert clean(world, INTENTS).uploads_aborted == 1
 
 
+def test_c13_a_server_that_lists_longer_keys_makes_none_of_them_ours(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a store answers, an upload of another key is not the intent's."""
+    killed_at(world, "CreateMultipartUpload")
+    longer = world.target.create_upload(KEY + "x", NewUpload())
+    monkeypatch.setattr(world.target, "list_uploads", world.target.list_all_uploads)
+    assert clean(world, INTENTS).uploads_aborted == 1
+    assert set(world.target.uploads) == {longer}
+
+
 def test_c13_uploads_of_keys_that_begin_with_ours_are_not_ours(world: World) -> None:
     """Neither counted with the record nor aborted."""
     longer = world.target.create_upload(KEY + "/more", NewUpload())
