@@ -8,7 +8,7 @@ from tests.support.distributed_stage import DistributedStage
 from tests.support.kill_rounds import DAG_ID, play, slow_reads
 from tests.support.kill_script import MOST_STRIKES, script_of
 
-SEEDS = (9, 44, 29)
+SEEDS = (38, 21, 35)
 """Their rounds hit every kind of victim."""
 
 

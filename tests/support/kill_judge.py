@@ -26,6 +26,7 @@ class Verdict:
     :param problems: everything that must not be, in words.
     :param resent: parts that were sent again although the target had acknowledged them.
     :param sent: parts that were sent in all.
+    :param kept: parts that later attempts found at the target, as the report says.
     :param requests: that the target's wire has seen.
     """
 
@@ -34,6 +35,7 @@ class Verdict:
     equal: bool
     resent: int
     sent: int
+    kept: int
     requests: int
     strikes: tuple[str, ...]
     attempts: int
@@ -49,8 +51,8 @@ class Verdict:
         words = [
             f"round {number}: seed={self.seed} state={self.state} equal={_yes(self.equal)}",
             f"parts_sent={self.sent} parts_resent={self.resent}",
-            f"requests={self.requests} begun_again={self.attempts} strikes={','.join(self.strikes) or 'none'}",
-            f"{seconds:.0f} s",
+            f"parts_kept={self.kept} requests={self.requests} begun_again={self.attempts}",
+            f"strikes={','.join(self.strikes) or 'none'} {seconds:.0f} s",
         ]
         return " ".join(words) + "".join(f"\n  problem: {one}" for one in self.problems)
 

@@ -11,12 +11,13 @@ import argparse
 import contextlib
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from tests.support.airflow_backend import SCHEDULER
 from tests.support.demo_data import put_multipart
 from tests.support.distributed_stage import DistributedStage
 from tests.support.kill_judge import (
+    SENDS,
     Verdict,
     attempts_of,
     leftovers,
@@ -33,7 +35,7 @@ from tests.support.kill_judge import (
     strays,
     untrue,
 )
-from tests.support.kill_script import Script, Strike, script_of
+from tests.support.kill_script import PART_SIZE, Script, Strike, script_of
 from tests.support.processes import wait_until
 from tests.support.stage import SOURCE_BUCKET, STATE_BUCKET, TARGET_BUCKET
 from tests.support.wire_rules import Match, Rule, Throttle
@@ -42,7 +44,7 @@ DAG_ID = "batched_sync"
 DAGS = Path(__file__).resolve().parent.parent / "kill" / "dags"
 RUN_DEADLINE_S = 420.0
 READS = Match(operation="GetObject", path="/large/")
-SLOW = 6 * 1024 * 1024
+SLOW = 2 * 1024 * 1024
 """Bytes a second of each connection that reads a large object: a copy has to last to be hit."""
 
 
@@ -95,12 +97,12 @@ class Round:
         return self.stage.airflow.api.run_state(DAG_ID, self.run_id) in {"success", "failed"}
 
     def _wait_moment(self, strike: Strike) -> bool:
-        """Return whether the wire has seen so many requests before the run ended."""
-        wire, next_look = self.stage.target_wire, time.monotonic()
+        """Return whether the wire has seen so many before the run ended."""
+        next_look = time.monotonic()
 
         def is_time() -> bool:
             nonlocal next_look
-            if len(wire.exchanges) - self.begun >= strike.after:
+            if self._count(strike) >= strike.after:
                 return True
             if time.monotonic() < next_look:
                 return False
@@ -108,7 +110,13 @@ class Round:
             return self._has_ended()
 
         wait_until(is_time, deadline_s=RUN_DEADLINE_S, what=f"the moment of {strike}")
-        return len(wire.exchanges) - self.begun >= strike.after
+        return self._count(strike) >= strike.after
+
+    def _count(self, strike: Strike) -> int:
+        seen = self.stage.target_wire.exchanges[self.begun :]
+        if strike.of == "requests":
+            return len(seen)
+        return len([e for e in seen if SENDS(e) and e.upstream_status == 200])
 
     def _strike(self, strike: Strike) -> bool:
         """Kill the victim; return whether there was one."""
@@ -116,7 +124,7 @@ class Round:
             self.stage.scheduler().kill()
             self.stage.restart(SCHEDULER)
             return True
-        task = self._running_task()
+        task = self._running_task(large=strike.of == "parts")
         if task is None:
             return False
         if strike.victim == "worker":
@@ -131,24 +139,25 @@ class Round:
         watchdog.signal_all(victims, number)
         return True
 
-    def _running_task(self) -> int | None:
+    def _running_task(self, *, large: bool) -> int | None:
         """Return the process of a task of the run, drawn from those that run; wait for one."""
         found: list[int] = []
 
         def is_there() -> bool:
-            found[:] = self._task_processes()
+            found[:] = self._task_processes(large=large)
             return bool(found) or self._has_ended()
 
         wait_until(is_there, deadline_s=RUN_DEADLINE_S, what="a task that runs")
         return self.drawn.choice(sorted(found)) if found else None
 
-    def _task_processes(self) -> list[int]:
+    def _task_processes(self, *, large: bool) -> list[int]:
         running = self.stage.airflow.api.task_instances(DAG_ID, self.run_id)
         return [
             one["pid"]
             for one in running
             if one["state"] == "running"
             and one["pid"]
+            and (not large or _bytes_of(one) > PART_SIZE)
             and watchdog.command_of(one["pid"]) == f"airflow worker -- {one['id']}"
         ]
 
@@ -163,7 +172,8 @@ class Round:
         if state != "success":
             problems.append(f"the run is {state}:\n{self.stage.logs(self.run_id, DAG_ID)}")
         problems += self._of_servers()
-        problems += self._of_report()
+        report = self._report()
+        problems += untrue(report, script) if report is not None else ["there is no report"]
         check = self._compare()
         if check.returncode != 0:
             problems.append(f"rclone check: {check.stderr}")
@@ -173,6 +183,7 @@ class Round:
             equal=check.returncode == 0,
             resent=len(resent),
             sent=len([e for e in seen if e.operation == "UploadPart" and e.upstream_status == 200]),
+            kept=report["kept_parts"] if report is not None else 0,
             requests=len(seen),
             strikes=tuple(self.struck),
             attempts=attempts_of(api.task_instances(DAG_ID, self.run_id)),
@@ -186,15 +197,20 @@ class Round:
             *leftovers(client, STATE_BUCKET, prefix),
         ]
 
-    def _of_report(self) -> list[str]:
+    def _report(self) -> dict[str, Any] | None:
         try:
-            report = self.stage.report(self.run_id, DAG_ID)
-        except LookupError as error:
-            return [str(error)]
-        return untrue(report, self.script)
+            return self.stage.report(self.run_id, DAG_ID)
+        except LookupError:
+            return None
 
     def _compare(self) -> subprocess.CompletedProcess[str]:
         return self.stage.rclone_check(self.script.prefix)
+
+
+def _bytes_of(instance: Mapping[str, Any]) -> int:
+    """Return the bytes of a task's batch, as its label says; 0 for a task without one."""
+    found = re.search(r"(\d+) bytes$", instance.get("rendered_map_index") or "")
+    return int(found[1]) if found else 0
 
 
 @contextlib.contextmanager
@@ -230,6 +246,7 @@ class Totals:
     equal: int = 0
     parts_sent: int = 0
     parts_resent: int = 0
+    parts_kept: int = 0
     strikes: int = 0
     attempts: int = 0
     bad: list[int] = field(default_factory=list)
@@ -240,6 +257,7 @@ class Totals:
         self.equal += verdict.equal
         self.parts_sent += verdict.sent
         self.parts_resent += verdict.resent
+        self.parts_kept += verdict.kept
         self.strikes += len(verdict.strikes)
         self.attempts += verdict.attempts
         if not verdict.is_good:
@@ -252,8 +270,9 @@ class Totals:
     def more(self) -> str:
         """Return what the last line does not say."""
         return (
-            f"parts sent {self.parts_sent}; kills {self.strikes}; tasks begun again "
-            f"{self.attempts}; rounds with a problem {len(self.bad)}"
+            f"parts sent {self.parts_sent}, kept by later attempts {self.parts_kept}; "
+            f"kills {self.strikes}; tasks begun again {self.attempts}; "
+            f"rounds with a problem {len(self.bad)}"
         )
 
 

@@ -13,6 +13,9 @@ Victim = Literal["task", "pair", "worker", "scheduler", "terminated"]
 """Who is hit: the process of a task; that and its supervisor; a worker with all its processes; the
 scheduler; all by SIGKILL. ``terminated``: the process of a task, by SIGTERM."""
 
+Moment = Literal["requests", "parts"]
+"""What is counted at the target's wire: any requests of the round, or parts it acknowledged."""
+
 PART_SIZE = 5 * MIB
 MOST_STRIKES = 3
 """As many as a task has retries: they may all hit the same one."""
@@ -26,15 +29,17 @@ _WEIGHTS = (4, 3, 3, 1, 2)
 class Strike:
     """A kill.
 
-    :param after: requests of the round that the target's wire has seen by then.
+    :param after: how many of them the target's wire has seen by then. When parts are counted, a
+        task that copies a large object is hit.
     """
 
     after: int
+    of: Moment
     victim: Victim
 
     def __str__(self) -> str:
         """Return what the round's line shows."""
-        return f"{self.victim}@{self.after}"
+        return f"{self.victim}@{self.after}-{self.of}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,8 +91,11 @@ def script_of(seed: int) -> Script:
     large = tuple(drawn.randint(4, 12) for _ in range(drawn.randint(3, 4)))
     # A sync of this size makes a few requests more than this at the target.
     most = 40 + 2 * small + sum(large)
-    moments = sorted(drawn.randint(1, most) for _ in range(drawn.randint(2, MOST_STRIKES)))
-    strikes = tuple(
-        Strike(after=after, victim=drawn.choices(_VICTIMS, _WEIGHTS)[0]) for after in moments
-    )
-    return Script(seed=seed, small=small, large=large, strikes=strikes)
+    strikes = []
+    for share in sorted(drawn.uniform(0.02, 0.95) for _ in range(drawn.randint(2, MOST_STRIKES))):
+        # Resuming is what this is about: most kills hit a copy in parts.
+        of: Moment = drawn.choices(("parts", "requests"), (3, 2))[0]
+        after = max(1, round(share * (sum(large) if of == "parts" else most)))
+        victim = drawn.choices(_VICTIMS, _WEIGHTS)[0]
+        strikes.append(Strike(after=after, of=of, victim=victim))
+    return Script(seed=seed, small=small, large=large, strikes=tuple(strikes))

@@ -18,7 +18,8 @@ from airflow_provider_s3resume.operators.params import (
 from airflow_provider_s3resume.operators.sync import RETRIES, sync_task_group
 
 MOST_OBJECTS = 25
-"""Of one batch."""
+MOST_BYTES = 16 * 1024 * 1024
+"""Of one batch: a large object is one by itself."""
 
 with DAG(
     dag_id="batched_sync",
@@ -41,7 +42,7 @@ with DAG(
 ) as dag:
     sync_task_group(
         **SIDES_FROM_PARAMS,
-        planning={**PLANNING_FROM_PARAMS, "max_objects": MOST_OBJECTS},
+        planning={**PLANNING_FROM_PARAMS, "max_objects": MOST_OBJECTS, "max_bytes": MOST_BYTES},
         copying={**COPYING_FROM_PARAMS, "execution_timeout": timedelta(hours=1)},
         pool="s3resume_transfer",
         retrying={**RETRIES, "retry_delay": timedelta(seconds=1)},
