@@ -26,6 +26,7 @@ from botocore.exceptions import ConnectionError as EndpointError
 
 from airflow_provider_s3resume.exceptions import InvalidInputError, StoreError
 from airflow_provider_s3resume.hooks import _renewing
+from airflow_provider_s3resume.hooks._clients import share_descriptions, sign_without_copies
 from airflow_provider_s3resume.storage._oss_settings import service_of_host
 from airflow_provider_s3resume.storage._s3_errors import translated
 from airflow_provider_s3resume.storage.s3 import S3Store, discover_region
@@ -73,6 +74,7 @@ class CheckedConnectionHook(AwsBaseHook):
     def get_session(self, region_name: str | None = None, deferrable: bool = False) -> Session:  # noqa: FBT001, FBT002 - the amazon hook's own
         """Return the session; what it was given for a role is used for most of its time."""
         session: Session = super().get_session(region_name, deferrable)
+        share_descriptions(session)
         _refresh_late(session.get_credentials())
         return session
 
@@ -112,6 +114,7 @@ def make_client(facts: Facts, config: dict[str, Any]) -> S3Client:
         raise InvalidInputError(
             facts.subject, found=f"{type(error).__name__}: {error}", accepted=accepted
         ) from error
+    sign_without_copies(client)
     return client
 
 

@@ -23,6 +23,7 @@ from airflow_provider_s3resume.plan.digests import ChecksumAlgorithm, normal_eta
 from airflow_provider_s3resume.plan.resume import ListedPart, PartRecord
 from airflow_provider_s3resume.storage.base import uri_of
 from airflow_provider_s3resume.transfer.hashing import Hasher, hex_of, md5_hex
+from airflow_provider_s3resume.transfer.pool import empty
 from airflow_provider_s3resume.transfer.proving import PLAIN_ENCRYPTION
 from airflow_provider_s3resume.transfer.reading import READ_STEP, STREAM_BUFFER, StreamBody
 
@@ -158,7 +159,13 @@ class PartMover:
 
     def _send_held(self, number: int, byte_range: ByteRange) -> PartRecord:
         data = bytearray(byte_range.length)
-        view = memoryview(data)
+        try:
+            with memoryview(data) as view:
+                return self._send_view(number, byte_range, view)
+        finally:
+            empty(data)
+
+    def _send_view(self, number: int, byte_range: ByteRange, view: memoryview) -> PartRecord:
         hasher = Hasher(self._algorithm) if self._algorithm else None
         beside = self._beside()
         self._source.read(byte_range, view, *(one for one in (hasher, beside) if one))

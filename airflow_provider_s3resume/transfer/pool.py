@@ -7,7 +7,7 @@ import threading
 import traceback
 from collections import deque
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from airflow_provider_s3resume.exceptions import InvalidInputError
@@ -79,6 +79,16 @@ class MemoryBudget:
             finally:
                 self._waiting.remove(ticket)
                 self._changed.notify_all()
+
+
+def empty(data: bytearray) -> None:
+    """Give a buffer's memory back now, whoever may still refer to it.
+
+    botocore's requests refer to themselves, and to what they sent: they wait for the collector.
+    """
+    # Whoever still looks at its bytes keeps them.
+    with suppress(BufferError):
+        data.clear()
 
 
 def _let_go(error: BaseException) -> None:

@@ -30,6 +30,7 @@ from airflow_provider_s3resume.transfer.attributes import condition_of, upload_o
 from airflow_provider_s3resume.transfer.context import CopyContext, Landed
 from airflow_provider_s3resume.transfer.hashing import checksum_of, md5_hex
 from airflow_provider_s3resume.transfer.outcomes import Proof, Status
+from airflow_provider_s3resume.transfer.pool import empty
 from airflow_provider_s3resume.transfer.proving import (
     PLAIN_ENCRYPTION,
     Expected,
@@ -67,7 +68,10 @@ def copy_single(context: CopyContext, entry: CopyEntry, source: ExactSource) -> 
 
 def _read_and_put(context: CopyContext, entry: CopyEntry, source: ExactSource) -> Landed:
     data, info = source.whole()
-    return _Put(context, entry, source, info, data).run()
+    try:
+        return _Put(context, entry, source, info, data).run()
+    finally:
+        empty(data)
 
 
 class _Put:

@@ -1,0 +1,84 @@
+"""What keeps boto3 clients small: one copy of the services' descriptions, none of what is sent."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.loaders import Loader
+
+if TYPE_CHECKING:
+    from boto3.session import Session
+    from botocore.awsrequest import AWSRequest
+    from mypy_boto3_s3.client import S3Client
+
+_LOADER: Final = Loader()
+"""Of all clients: what describes S3 and its endpoints takes 10 MiB each time it is read."""
+
+_CREATED: Final = "request-created.s3"
+_KEPT: Final = "s3resume-body"
+
+
+def share_descriptions(session: Session) -> None:
+    """Let a session's clients use what those of other sessions have read."""
+    # A session of boto3 has no name for it; the session of botocore beneath it has.
+    session._session.register_component("data_loader", _LOADER)  # noqa: SLF001
+
+
+def sign_without_copies(client: S3Client) -> None:
+    """Let a buffer that is sent be read where it lies while the request is signed.
+
+    Where awscrt is installed, botocore signs with it, and makes a copy of a body that is no file:
+    as much again as the memory budget, if all of it is being signed. As a file it is not copied.
+    It is sent as a buffer all the same: files are announced, and sent in small blocks.
+    """
+    events = client.meta.events
+    events.register_first(_CREATED, _lend, unique_id="s3resume-lend")
+    events.register_last(_CREATED, _take_back, unique_id="s3resume-take-back")
+
+
+def _lend(request: AWSRequest, **_: Any) -> None:  # noqa: ANN401 - whatever the event tells
+    if isinstance(request.data, bytearray):
+        request.context[_KEPT] = request.data
+        request.data = _Lent(request.data)
+
+
+def _take_back(request: AWSRequest, **_: Any) -> None:  # noqa: ANN401 - whatever the event tells
+    if isinstance(request.data, _Lent):
+        request.data.close()
+        request.data = request.context.pop(_KEPT)
+
+
+class _Lent(io.RawIOBase):
+    """A buffer as a file, to be read from its start."""
+
+    def __init__(self, data: bytearray) -> None:
+        self._view = memoryview(data)
+        self._at = 0
+
+    def readable(self) -> bool:
+        """Return that it is."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return that it is."""
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401 - whatever has a buffer
+        """Fill the start of ``buffer``; 0 at the end."""
+        into = memoryview(buffer).cast("B")
+        piece = self._view[self._at : self._at + len(into)]
+        into[: len(piece)] = piece
+        self._at += len(piece)
+        return len(piece)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Go on reading elsewhere."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: len(self._view)}[whence]
+        self._at = min(max(0, start + offset), len(self._view))
+        return self._at
+
+    def close(self) -> None:
+        """Let the buffer go."""
+        self._view.release()
+        super().close()
