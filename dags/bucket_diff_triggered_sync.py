@@ -20,6 +20,9 @@ from airflow_provider_s3resume.sensors.bucket_diff import BucketDiffSensor
 
 POOL = "s3resume_transfer"
 SCHEDULE = os.environ.get("S3RESUME_SCHEDULE", "*/10 * * * *")
+RETRY_DELAY = timedelta(seconds=float(os.environ.get("S3RESUME_RETRY_DELAY_S", "30")))
+"""What waits before another attempt are multiples of, by the class of the error."""
+RETRYING = {**RETRIES, "retry_delay": RETRY_DELAY}
 
 with DAG(
     dag_id="bucket_diff_triggered_sync",
@@ -77,7 +80,7 @@ The transfer tasks need their pool: `airflow pools set {POOL} 4 "S3 transfers"`.
         min_age_s="{{ params.min_age_s }}",
         poke_interval=float(os.environ.get("S3RESUME_POKE_INTERVAL_S", "60")),
         timeout=timedelta(days=30),
-        **RETRIES,
+        **RETRYING,
     )
     sync = sync_task_group(
         **SIDES_FROM_PARAMS,
@@ -86,6 +89,7 @@ The transfer tasks need their pool: `airflow pools set {POOL} 4 "S3 transfers"`.
         plan="{{ ti.xcom_pull(task_ids='wait') | tojson }}",
         asset_uri="{{ params.target_uri }}",
         pool=POOL,
+        retrying=RETRYING,
         refuse_unknown_params=True,
         prefix_group_id=False,
     )

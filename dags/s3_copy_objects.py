@@ -20,6 +20,9 @@ from airflow_provider_s3resume.plan.sides import check_unknown, parse_places
 
 POOL = "s3resume_transfer"
 MOST_KEYS = 200
+RETRY_DELAY = timedelta(seconds=float(os.environ.get("S3RESUME_RETRY_DELAY_S", "30")))
+"""What waits before another attempt are multiples of, by the class of the error."""
+RETRYING = {**RETRIES, "retry_delay": RETRY_DELAY}
 
 with DAG(
     dag_id="s3_copy_objects",
@@ -84,6 +87,6 @@ The copy tasks need their pool: `airflow pools set {POOL} 4 "S3 transfers"`.
         map_index_template="{{ task.source_uri[-200:] }}",
         pool=POOL,
         execution_timeout=timedelta(hours=6),
-        **RETRIES,
+        **RETRYING,
     ).expand_kwargs(pairs())
-    VerifyCopyOperator.partial(task_id="verify", **RETRIES).expand(plan=copy.output)
+    VerifyCopyOperator.partial(task_id="verify", **RETRYING).expand(plan=copy.output)

@@ -6,6 +6,7 @@ import importlib.util
 import subprocess
 import sys
 import warnings
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,8 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 from airflow.sdk import DAG, AssetAlias
 from jinja2 import Environment
+
+from airflow_provider_s3resume.operators.retries import RETRIES
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / "dags"
 NIGHTLY, TRIGGERED, NAMED = "s3_to_s3_nightly_sync", "bucket_diff_triggered_sync", "s3_copy_objects"
@@ -96,6 +99,18 @@ def test_tasks_are_retried_pooled_and_run_to_the_end(dag_id: str) -> None:
         assert dag.get_task(task_id).trigger_rule == "all_done"
     report: Any = dag.get_task("report")
     assert report.outlets == [AssetAlias(report.asset_alias)]
+
+
+@pytest.mark.parametrize("dag_id", EXAMPLES)
+def test_one_variable_makes_all_retries_quicker(
+    monkeypatch: pytest.MonkeyPatch, dag_id: str
+) -> None:
+    """And the policy, which takes the task's own delay as its unit, stays."""
+    monkeypatch.setenv("S3RESUME_RETRY_DELAY_S", "1.5")
+    retried: list[Any] = [task for task in load(dag_id).tasks if task.task_id != "pairs"]
+    assert {task.retry_delay for task in retried} == {timedelta(seconds=1.5)}
+    for task in retried:
+        assert getattr(task, "retry_policy", None) is RETRIES.get("retry_policy")
 
 
 def test_labels_of_mapped_tasks_fit_into_airflows_database() -> None:
