@@ -137,6 +137,7 @@ class _Cleaner:
         finally:
             wait(running, timeout=_SETTLE_S)
             workers.close()
+        self._stop.check()
         self._report_foreign()
 
     def _collect(self, running: set[Future[None]]) -> set[Future[None]]:

@@ -539,16 +539,21 @@ def test_a_stop_ends_a_cleaning_between_two_records(
     monkeypatch.setattr(strays, "_AHEAD", 1)
     for number in range(9):
         killed_at(world, "UploadPart", key=f"object-{number}")
+    world.state_store.limits = replace(world.state_store.limits, list_page=1)
+    world.forget_traffic()
     stop = StopSignal()
+    listed: list[int] = []
 
     def end(moment: Moment) -> None:
-        if moment.is_("AbortMultipartUpload", after=True):
+        if moment.is_("AbortMultipartUpload", after=True) and not stop.is_set():
+            listed.append(world.traffic.count("ListObjectsV2", side="state"))
             stop.stop("SIGTERM")
 
     world.on_moment = end
     with pytest.raises(CopyStoppedError, match="SIGTERM"):
         clean(world, stop=stop)
     assert 1 <= 9 - len(world.target.uploads) <= 2
+    assert world.traffic.count("ListObjectsV2", side="state") - listed[0] <= 1
     (stored,) = reports(world)
     assert stored["uploads_aborted"] == 9 - len(world.target.uploads)
     assert "SIGTERM" in stored["interrupted"]
