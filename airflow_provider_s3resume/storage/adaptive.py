@@ -60,8 +60,10 @@ class Adaptive(Layer):
         self.wait = wait
         self.clock = clock
         self.flow = Flow()
-        # Guards the flow; told when a place becomes free.
-        self._changed = threading.Condition()
+        # Guards the flow; its condition is told when a place becomes free that somebody waits for.
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._waits = False
         # One caller at a time waits for its turn, the others for this: a due time wakes one thread.
         self._turn = threading.Lock()
         self._told_at: float | None = None
@@ -107,27 +109,29 @@ class Adaptive(Layer):
         except ThrottledError as error:
             if not in_turn:
                 # A page that began elsewhere than was guessed.
-                with self._changed:
+                with self._lock:
                     self.flow.begin(self.clock())
                 self._refused(began, error)
             raise
 
     def _enter(self, call: StoreCall) -> float:
         """Return when the call began, which is now."""
-        with self._changed:
+        with self._lock:
             # Whoever waits already comes first.
             began = None if self._turn.locked() else self._begun()
         if began is not None:
             return began
         with self._turn:
             while True:
-                with self._changed:
+                with self._lock:
                     began = self._begun()
                     if began is not None:
                         return began
                     pause = self.flow.pause(self.clock())
                     if pause is None:
+                        self._waits = True
                         self._changed.wait(_POLL_S)
+                        self._waits = False
                 # What there is to wait for may have changed meanwhile.
                 if self.wait(min(pause or 0.0, _LOOK_S)):
                     raise CopyStoppedError(
@@ -144,18 +148,20 @@ class Adaptive(Layer):
         return now
 
     def _ended(self, began: float, *, answered: bool) -> None:
-        with self._changed:
+        with self._lock:
             if answered:
                 self.flow.accept(self.clock(), began)
             else:
                 self.flow.drop(began)
-            self._changed.notify()
+            if self._waits:
+                self._changed.notify()
 
     def _refused(self, began: float, error: ThrottledError) -> None:
-        with self._changed:
+        with self._lock:
             now = self.clock()
             self.flow.refuse(now, began)
-            self._changed.notify()
+            if self._waits:
+                self._changed.notify()
             rate, window, refused = self.flow.rate(now), self.flow.window, self.flow.refused
             tell = self._told_at is None or now - self._told_at >= _TELL_S
             if tell:
