@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tests.kill.large_copy import SENDS, AfterFirst, Copy, check_right, part_of
+from tests.kill.large_copy import (
+    IN_FLIGHT,
+    SENDS,
+    AfterFirst,
+    Copy,
+    check_right,
+    is_answered,
+    part_of,
+)
 from tests.support.distributed_stage import DistributedStage
 from tests.support.stage import NIGHTLY
 
@@ -31,17 +39,27 @@ def test_c15_a_second_run_waits_for_the_first_and_copies_nothing(stage: Distribu
 
 
 def test_c15_two_runs_at_once_make_one_right_object(stage: DistributedStage) -> None:
-    """Both plan the same copy before either has made it, and both are under way at once."""
+    """Both plan the same copy, and have parts of it under way at once, in one upload.
+
+    What the first had landed when the second began is not sent again.
+    """
     with stage.target_wire.hold(AfterFirst(4, SENDS)) as hold:
         first = Copy.begin(stage, TWO_AT_ONCE)
         second = Copy.begin(stage, TWO_AT_ONCE, anew=False)
         pids = {copy.processes().task for copy in (first, second)}
-        hold.wait(count=9, deadline_s=60)
+        # The first has eight parts under way, the ninth that waits is the second's.
+        hold.wait(count=IN_FLIGHT + 1, deadline_s=60)
+        landed = {part_of(e) for e in first.sent() if is_answered(e)}
         hold.release()
         reports = [first.finish(), second.finish()]
     assert len(pids) == 2
     for report in reports:
-        assert report["planned"] == 1
+        assert report["planned"] == report["verified"] == 1
         assert report["failed"] == 0
-        assert report["verified"] == 1
+    # One completed it, the other found it done.
+    assert sorted((r["copied"], r["already_there"]) for r in reports) == [(0, 1), (1, 0)]
     check_right(stage)
+    assert {e.query["uploadId"] for e in first.sent()} == {first.sent()[0].query["uploadId"]}
+    sent = Counter(part_of(e) for e in first.sent())
+    assert len(landed) == 4
+    assert {sent[part] for part in landed} == {1}
