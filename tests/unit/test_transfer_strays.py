@@ -318,8 +318,15 @@ def test_c13_a_server_that_lists_longer_keys_makes_none_of_them_ours(
     """Whatever a store answers, an upload of another key is not the intent's."""
     killed_at(world, "CreateMultipartUpload")
     longer = world.target.create_upload(KEY + "x", NewUpload())
+    list_parts = world.target.list_parts
     monkeypatch.setattr(world.target, "list_uploads", world.target.list_all_uploads)
-    assert clean(world, INTENTS).uploads_aborted == 1
+    monkeypatch.setattr(
+        world.target,
+        "list_parts",
+        lambda key, upload_id: list_parts(KEY + "x" if upload_id == longer else key, upload_id),
+    )
+    report = clean(world, INTENTS)
+    assert (report.stray_uploads, report.uploads_aborted, report.failed) == (1, 1, 0)
     assert set(world.target.uploads) == {longer}
 
 
