@@ -23,6 +23,7 @@ from botocore.exceptions import (
     SSLError,
     TokenRetrievalError,
     UnauthorizedSSOTokenError,
+    UnseekableStreamError,
 )
 from botocore.exceptions import (
     ConnectionError as EndpointError,
@@ -65,7 +66,7 @@ _CODES: Final[dict[type[StoreError], str]] = {
     ),
     TransientStoreError: (
         "ConditionalRequestConflict IncompleteBody InternalError InternalFailure "
-        "InternalServerError OperationAborted RequestTimeout RequestTimeoutException "
+        "InternalServerError MalformedXML OperationAborted RequestTimeout RequestTimeoutException "
         "KMS.InternalException KMS.KMSInternalException KMS.DependencyTimeoutException"
     ),
     DigestRejectedError: (
@@ -214,6 +215,8 @@ def _kind_of_fault(error: BaseException) -> type[StoreError]:
         ResponseParserError,
         CredentialRetrievalError,
         MetadataRetrievalError,
+        # After a redirect, of a body that is read while it is sent: it has to be read again.
+        UnseekableStreamError,
         Urllib3Error,
         OSError,
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import unquote_plus
 
+from airflow_provider_s3resume.exceptions import ListingError, TransientStoreError
 from airflow_provider_s3resume.plan.objects import KeyRange, ListedObject
 from airflow_provider_s3resume.plan.resume import ListedPart
 from airflow_provider_s3resume.storage._headers import bare
@@ -21,6 +22,16 @@ _UNORDERED_ADVICE: Final = (
     'set "list_order": "unordered" in the extra of this connection if the service does not list '
     "in the order of UTF-8 bytes"
 )
+
+
+def check_said(page: Page, operation: str, subject: str) -> None:
+    """Refuse an answer that says nothing at all, as one of a proxy's: another try may help.
+
+    :raises TransientStoreError: in that case.
+    """
+    said = ("IsTruncated", "Contents", "Parts", "Uploads")
+    if all(page.get(name) is None for name in said):
+        raise TransientStoreError(operation, subject, "the answer lists nothing, nor an end")
 
 
 def decoded(page: Page, name: str) -> str:
@@ -44,8 +55,9 @@ def list_objects(
         place = {"StartAfter": after, "ContinuationToken": token}
         chosen = {name: value for name, value in place.items() if value is not None}
         page = fetch({"Prefix": prefix, "EncodingType": "url", **chosen})
+        check_said(page, "ListObjectsV2", subject)
         return ObjectPage(
-            objects=[_listed(page, entry) for entry in page.get("Contents", ())],
+            objects=[_listed(subject, page, entry) for entry in page.get("Contents", ())],
             more=page.get("IsTruncated"),
             token=page.get("NextContinuationToken"),
         )
@@ -60,10 +72,17 @@ def list_objects(
     return walk_objects(page_of, walk)
 
 
-def _listed(page: Page, entry: Mapping[str, Any]) -> ListedObject:
+def _needed(subject: str, entry: Mapping[str, Any], name: str) -> Any:  # noqa: ANN401 - as listed
+    try:
+        return entry[name]
+    except KeyError:
+        raise ListingError(f"listing of {subject}: an entry has no {name}") from None
+
+
+def _listed(subject: str, page: Page, entry: Mapping[str, Any]) -> ListedObject:
     return ListedObject(
-        key=decoded(page, entry["Key"]),
-        size=entry["Size"],
+        key=decoded(page, _needed(subject, entry, "Key")),
+        size=_needed(subject, entry, "Size"),
         etag=bare(entry.get("ETag")),
         last_modified=timestamp(entry.get("LastModified")),
         storage_class=entry.get("StorageClass"),
@@ -79,9 +98,10 @@ def list_parts(fetch: Fetch, subject: str) -> list[ListedPart]:
     parameters: dict[str, Any] = {}
     while True:
         page = fetch(parameters)
+        check_said(page, "ListParts", subject)
         more = pages.truncated(page.get("IsTruncated"))
         entries = page.get("Parts", ())
-        parts += [_part(entry) for entry in entries]
+        parts += [_part(subject, entry) for entry in entries]
         if not more:
             return parts
         if not entries:
@@ -91,10 +111,10 @@ def list_parts(fetch: Fetch, subject: str) -> list[ListedPart]:
         parameters = {"PartNumberMarker": int(marker or 0)}
 
 
-def _part(entry: Mapping[str, Any]) -> ListedPart:
+def _part(subject: str, entry: Mapping[str, Any]) -> ListedPart:
     return ListedPart(
-        part_number=entry["PartNumber"],
-        size=entry["Size"],
+        part_number=_needed(subject, entry, "PartNumber"),
+        size=_needed(subject, entry, "Size"),
         etag=bare(entry.get("ETag")) or "",
         checksum=next((entry[n] for n in CHECKSUM_PARAMETERS.values() if entry.get(n)), None),
     )
@@ -125,8 +145,12 @@ def _walk_uploads(
     parameters: dict[str, Any] = {"Prefix": prefix, "EncodingType": "url"}
     while True:
         page = fetch(parameters)
+        check_said(page, "ListMultipartUploads", subject)
         more = pages.truncated(page.get("IsTruncated"))
         entries = page.get("Uploads", ())
+        for entry in entries:
+            _needed(subject, entry, "Key")
+            _needed(subject, entry, "UploadId")
         pages.begin((entries[0]["Key"], entries[0]["UploadId"]) if entries else None)
         for entry in entries:
             yield page, entry

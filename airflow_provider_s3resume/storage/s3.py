@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_s3resume.exceptions import (
+    AccessDeniedError,
+    CredentialsExpiredError,
     ObjectNotFoundError,
     PreconditionFailedError,
+    RangeMismatchError,
+    StoreError,
     TransientStoreError,
     UnsupportedError,
     UploadNotFoundError,
@@ -71,6 +75,8 @@ from airflow_provider_s3resume.storage.base import (
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
+_ONE_BYTE: Final = "bytes=0-0"
+
 __all__ = [
     "S3Settings",
     "S3Store",
@@ -123,7 +129,8 @@ class S3Store:
         """
         # A policy may allow listings of a prefix only, and it looks at this very parameter.
         limited: dict[str, Any] = {"Prefix": prefix} if prefix else {}
-        self._calls.make("ListObjectsV2", named=prefix, MaxKeys=1, **limited)
+        answer = self._calls.make("ListObjectsV2", named=prefix, MaxKeys=1, **limited)
+        _s3_listing.check_said(answer, "ListObjectsV2", self._calls.subject(prefix))
 
     def list_objects(
         self, prefix: str = "", key_range: KeyRange = ALL_KEYS
@@ -139,23 +146,41 @@ class S3Store:
 
     def head(self, key: str, *, version_id: str | None = None) -> ObjectInfo:
         """Return the object's headers, its checksums included."""
-        answer = self._calls.make(
-            "HeadObject", key, ChecksumMode="ENABLED", **version_parameters(version_id)
-        )
+        answer = self._headers(key, ChecksumMode="ENABLED", **version_parameters(version_id))
         return object_info(key, answer, answer["ContentLength"])
 
     def head_part(self, key: str, part_number: int, identity: SourceIdentity) -> PartInfo | None:
         """Return one part of a multipart object, ``None`` if the service does not tell."""
         if not self.capabilities.part_layout:
             return None
-        answer = self._calls.make(
-            "HeadObject", key, PartNumber=part_number, **identity_parameters(identity)
-        )
+        answer = self._headers(key, PartNumber=part_number, **identity_parameters(identity))
         count, etag = answer.get("PartsCount"), bare(answer.get("ETag"))
         # SeaweedFS gives plain objects one part, which says nothing about their ETag.
         if not count or (count == 1 and part_count_of_etag(etag) is None):
             return None
         return PartInfo(size=answer["ContentLength"], part_count=count, etag=etag)
+
+    def _headers(self, key: str, **parameters: Any) -> dict[str, Any]:  # noqa: ANN401 - as the API has
+        """Make a HEAD; one that is refused has no body to say why, so a GET is asked.
+
+        A bare 403 or 400 may be a policy, expired credentials or another region, of which one is
+        hopeless and another is mended by the next call.
+        """
+        operation = "HeadObject"
+        try:
+            return self._calls.make(operation, key, **parameters)
+        except (AccessDeniedError, CredentialsExpiredError) as error:
+            version = version_parameters(parameters.get("VersionId"))
+            try:
+                answer = self._calls.make("GetObject", key, Range=_ONE_BYTE, **version)
+            except RangeMismatchError:
+                pass  # It has no byte, and may be read.
+            except StoreError as told:
+                raise type(told)(operation, told.subject, told.detail) from told
+            else:
+                answer["Body"].close()
+            detail = f"{error.detail}; a GET of the same object is answered"
+            raise TransientStoreError(operation, error.subject, detail) from error
 
     def open_range(
         self, key: str, byte_range: ByteRange | None, identity: SourceIdentity
@@ -184,7 +209,12 @@ class S3Store:
         if not self.capabilities.tags:
             raise UnsupportedError("GetObjectTagging", self._calls.subject(key), "has no tags")
         answer = self._calls.make("GetObjectTagging", key, **version_parameters(version_id))
-        return {tag["Key"]: tag["Value"] for tag in answer.get("TagSet", ())}
+        tags = answer.get("TagSet")
+        if tags is None:
+            # An answer that says nothing of tags is none that says that there are none.
+            detail = "the answer has no set of tags"
+            raise TransientStoreError("GetObjectTagging", self._calls.subject(key), detail)
+        return {tag["Key"]: tag["Value"] for tag in tags}
 
     # Writing.
 
@@ -228,7 +258,10 @@ class S3Store:
         answer = self._calls.make(
             operation, key, raw_headers=raw_headers(upload), **create_parameters(upload)
         )
-        upload_id: str = answer["UploadId"]
+        upload_id: str | None = answer.get("UploadId")
+        if not upload_id:
+            detail = "the answer names no upload"
+            raise TransientStoreError(operation, self._calls.subject(key), detail)
         return upload_id
 
     def upload_part(

@@ -130,7 +130,8 @@ def test_c01_a_listing_cut_at_its_second_page_is_an_error(ordered: Scene) -> Non
     faults: list[tuple[Action, type[S3ResumeError]]] = [
         (Replace(status=500, body=INTERNAL_ERROR), TransientStoreError),
         (Replace(status=200, body=INTERNAL_ERROR), TransientStoreError),
-        (Replace(status=200, body=b""), ListingError),
+        (Replace(status=200, body=b""), TransientStoreError),
+        (Replace(status=200, body=b"<html>log in</html>"), TransientStoreError),
         (Replace(status=403, body=DENIED), AccessDeniedError),
         (Replace(status=404, body=NO_BUCKET), BucketNotFoundError),
         (Truncate(200), TransientStoreError),

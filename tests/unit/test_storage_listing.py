@@ -87,11 +87,21 @@ NOWHERE: list[Callable[[], object]] = [
     # What SeaweedFS answers.
     lambda: _uploads(_uploads_page(("k", "1"), IsTruncated=True, NextUploadIdMarker="1")),
 ]
+ENDLESS: list[Callable[[], object]] = [
+    lambda: _objects({**_page("a"), "IsTruncated": None}),
+    lambda: _parts({**_parts_page(1), "IsTruncated": None}),
+    lambda: _uploads(_uploads_page(("k", "1"), IsTruncated=None)),
+]
 SILENT: list[Callable[[], object]] = [
     # 200 with an empty body.
     lambda: _objects({}),
     lambda: _parts({}),
     lambda: _uploads({}),
+]
+NAMELESS: list[Callable[[], object]] = [
+    lambda: _objects({"IsTruncated": False, "Contents": [{"Size": 1}]}),
+    lambda: _parts({"IsTruncated": False, "Parts": [{"PartNumber": 1}]}),
+    lambda: _uploads({"IsTruncated": False, "Uploads": [{"Key": "k"}]}),
 ]
 CIRCLES: list[Callable[[], object]] = [
     lambda: _objects(_page("a", token="t"), _page("b", token="t")),
@@ -119,10 +129,24 @@ def test_c01_more_without_a_place_is_an_error(call: Callable[[], object]) -> Non
         call()
 
 
-@pytest.mark.parametrize("call", SILENT)
+@pytest.mark.parametrize("call", ENDLESS)
 def test_c01_an_answer_without_an_end_is_an_error(call: Callable[[], object]) -> None:
     """An answer that does not say whether it is complete is not the whole."""
     with pytest.raises(ListingError, match="complete"):
+        call()
+
+
+@pytest.mark.parametrize("call", SILENT)
+def test_c01_an_answer_that_says_nothing_is_asked_for_again(call: Callable[[], object]) -> None:
+    """It is no listing at all, whoever gave it: a fault that may pass, and no empty bucket."""
+    with pytest.raises(TransientStoreError, match="lists nothing"):
+        call()
+
+
+@pytest.mark.parametrize("call", NAMELESS)
+def test_c01_an_entry_that_lacks_what_names_it_is_an_error(call: Callable[[], object]) -> None:
+    """What is listed without a key, size or id cannot be relied upon."""
+    with pytest.raises(ListingError, match=r"an entry has no (Key|Size|UploadId)"):
         call()
 
 

@@ -6,7 +6,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from typing import Any
 
 import boto3
 import pytest
@@ -26,9 +26,8 @@ from airflow_provider_s3resume.storage._pace import (
 from airflow_provider_s3resume.storage._s3_calls import pace_connections
 from airflow_provider_s3resume.storage.base import NewUpload
 from airflow_provider_s3resume.storage.s3 import S3Store, client_config, store_settings_from_extra
-from tests.support.ports import LOOPBACK
+from tests.support.wire_scripted import TICK_S, Handler, Scripted, read_head, trickle
 
-TICK_S = 0.05
 QUICK = {
     "addressing_style": "path",
     "low_speed_bytes_per_s": 10_000,
@@ -37,46 +36,21 @@ QUICK = {
     "complete_deadline_s": 1.2,
     "read_timeout_s": 3,
 }
-Handler = Callable[[socket.socket, threading.Event], None]
 
 
-class Scripted:
-    """A server that does one thing to each connection, until the test ends."""
-
-    def __init__(self, handler: Handler) -> None:
-        self._handler = handler
-        self._over = threading.Event()
-        self._listener = socket.create_server((LOOPBACK, 0))
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def store(self, **extra: object) -> S3Store:
-        """Return a store of a bucket of this server's."""
-        settings = store_settings_from_extra({**QUICK, **extra})
-        port = self._listener.getsockname()[1]
-        client = boto3.client(
-            "s3",
-            endpoint_url=f"http://{LOOPBACK}:{port}",
-            aws_access_key_id="key",
-            aws_secret_access_key="secret",
-            region_name="us-east-1",
-            config=Config(**client_config(settings)),  # type: ignore[arg-type]
-        )
-        return S3Store(client, "bucket", service="http://scripted", settings=settings)
-
-    def close(self) -> None:
-        """End all connections."""
-        self._over.set()
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                connection, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        with connection, suppress(OSError):
-            self._handler(connection, self._over)
+def store_of(server: Scripted, **extra: object) -> S3Store:
+    """Return a store of a bucket of a server's."""
+    settings = store_settings_from_extra({**QUICK, **extra})
+    options: dict[str, Any] = client_config(settings)
+    client = boto3.client(
+        "s3",
+        endpoint_url=server.url,
+        aws_access_key_id="key",
+        aws_secret_access_key="secret",
+        region_name="us-east-1",
+        config=Config(**options),
+    )
+    return S3Store(client, "bucket", service="http://scripted", settings=settings)
 
 
 @pytest.fixture
@@ -91,22 +65,6 @@ def scripted() -> Iterator[Callable[[Handler], Scripted]]:
     yield make
     for one in made:
         one.close()
-
-
-def read_head(connection: socket.socket) -> bytes:
-    """Read a request's head, and what came with it."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        data += connection.recv(4096)
-    return data
-
-
-def trickle(connection: socket.socket, over: threading.Event, data: bytes) -> None:
-    """Send a byte at each tick until all is sent."""
-    for number in range(len(data)):
-        connection.sendall(data[number : number + 1])
-        if over.wait(TICK_S):
-            return
 
 
 HEAD = (
@@ -126,7 +84,7 @@ def test_a_body_that_trickles_is_given_up_and_no_byte_of_it_is_lost(
         connection.sendall(HEAD % 5000 + b"x" * 700)
         trickle(connection, over, b"y" * 4300)
 
-    store = scripted(serve).store()
+    store = store_of(scripted(serve))
     buffer = memoryview(bytearray(5000))
     with store.open_range("k", None, IDENTITY) as reader:
         got = reader.readinto(buffer)
@@ -148,7 +106,7 @@ def test_time_that_the_reader_spends_elsewhere_is_not_the_connections(
         taken.wait(10)
         over.wait(0)
 
-    store = scripted(serve).store()
+    store = store_of(scripted(serve))
     with store.open_range("k", None, IDENTITY) as reader:
         for _ in range(10):
             threading.Event().wait(TICK_S * 2)  # The consumer is slow: that is the case.
@@ -169,7 +127,7 @@ def test_a_small_answer_that_trickles_ends_at_its_deadline(
             connection.sendall(head)
         trickle(connection, over, head if in_head else b" " * 100_000)
 
-    store = scripted(serve).store()
+    store = store_of(scripted(serve))
     with pytest.raises(TransientStoreError, match=r"a small answer was not there .* after 0.6 s"):
         store.check_access()
 
@@ -183,7 +141,7 @@ def test_an_objects_head_that_trickles_ends_at_the_deadline(
         read_head(connection)
         trickle(connection, over, HEAD % 5000)
 
-    store = scripted(serve).store()
+    store = store_of(scripted(serve))
     with pytest.raises(TransientStoreError, match="an object's bytes was not there"):
         store.open_range("k", None, IDENTITY)
 
@@ -198,10 +156,10 @@ def test_complete_has_a_deadline_of_its_own(scripted: Callable[[Handler], Script
         trickle(connection, over, b" " * 16)
         connection.sendall(answer)
 
-    store = scripted(serve).store()
+    store = store_of(scripted(serve))
     part = PartRecord(part_number=1, size=1, etag="e", checksum=None)
     assert store.complete_upload("k", "id", [part], size=1, checksum=None).etag == "e"
-    hasty = scripted(serve).store(complete_deadline_s=0.3)
+    hasty = store_of(scripted(serve), complete_deadline_s=0.3)
     with pytest.raises(TransientStoreError, match="CompleteMultipartUpload was not there"):
         hasty.complete_upload("k", "id", [part], size=1, checksum=None)
 
@@ -221,7 +179,7 @@ def test_a_body_may_take_longer_to_be_sent_than_to_connect(
             got += len(connection.recv(1 << 20))
         connection.sendall(HEAD % 0)
 
-    store = scripted(serve).store(connect_timeout_s=0.1, low_speed_time_s=5)
+    store = store_of(scripted(serve), connect_timeout_s=0.1, low_speed_time_s=5)
     written = store.put_object("k", bytes(16 << 20), upload=NewUpload(), checksum=None)
     assert written.etag == "e"
     assert paused.is_set()
@@ -241,7 +199,7 @@ def test_a_body_that_nobody_takes_is_given_up(
                 connection.recv(100)
 
     extra = {"read_timeout_s": 0.3, "low_speed_time_s": 60} if not trickles else {}
-    store = scripted(serve).store(**extra)
+    store = store_of(scripted(serve), **extra)
     reason = "given up as stalled" if trickles else "no byte was taken"
     with pytest.raises(TransientStoreError, match=reason):
         store.put_object("k", bytes(16 << 20), upload=NewUpload(), checksum=None)
@@ -259,7 +217,7 @@ def test_an_answer_before_the_body_is_taken_is_heard(
         connection.sendall(head % len(body) + body)
         over.wait(5)
 
-    store = scripted(serve).store()
+    store = store_of(scripted(serve))
     with pytest.raises(TransientStoreError, match="SlowDown"):
         store.put_object("k", bytes(1000), upload=NewUpload(), checksum=None)
 
