@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import socket
+import ssl
 import threading
 import time
 import urllib.parse
@@ -18,6 +19,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.support.ports import LOOPBACK
+from tests.support.tls import Certificate
 from tests.support.wire_relay import relay_requests
 from tests.support.wire_rules import Action, Exchange, Predicate, Rule, Side
 
@@ -86,9 +88,12 @@ class Wire:
     """The proxy; as a context manager it listens inside the block.
 
     ``rules`` may be added at any time; the first rules that match apply together, in their order.
+    With a ``certificate`` it speaks TLS to the client.
     """
 
-    def __init__(self, server_url: str, *rules: Rule) -> None:
+    def __init__(
+        self, server_url: str, *rules: Rule, certificate: Certificate | None = None
+    ) -> None:
         parts = urllib.parse.urlsplit(server_url)
         if parts.scheme != "http" or parts.hostname is None or parts.port is None:
             raise ValueError(f"not the address of a plain HTTP server: {server_url}")
@@ -100,12 +105,15 @@ class Wire:
         self._changed = threading.Condition()
         self._connections: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
+        self._certificate = certificate
         self._listener = socket.create_server((LOOPBACK, 0), backlog=256)
+        self._is_gone = False
 
     @property
     def url(self) -> str:
         """The address to give to the client."""
-        return f"http://{LOOPBACK}:{self._listener.getsockname()[1]}"
+        scheme = "https" if self._certificate else "http"
+        return f"{scheme}://{LOOPBACK}:{self._listener.getsockname()[1]}"
 
     @property
     def exchanges(self) -> list[Exchange]:
@@ -191,12 +199,58 @@ class Wire:
             if self.is_closed.wait(_POLL_S):
                 raise ConnectionAbortedError("the wire closed")
 
+    def leave(self, for_s: float | None) -> None:
+        """Cut all connections and refuse new ones, until ``come_back`` or for so many seconds."""
+        with self._changed:
+            if self._is_gone or self.is_closed.is_set():
+                return
+            self._is_gone = True
+            address = self._listener.getsockname()
+            with contextlib.suppress(OSError):
+                self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()
+            # The port stays ours: bound, and refusing as long as nobody listens.
+            self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._listener.bind(address)
+        self._cut_all()
+        if for_s is not None:
+            timer = threading.Timer(for_s, self.come_back)
+            timer.daemon = True
+            timer.start()
+
+    def come_back(self) -> None:
+        """Listen again, if gone."""
+        with self._changed:
+            if not self._is_gone or self.is_closed.is_set():
+                return
+            self._is_gone = False
+            self._listener.listen(256)
+            thread = threading.Thread(target=self._accept, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def show(self, certificate: Certificate) -> None:
+        """Cut all connections, and show another certificate to new ones."""
+        with self._changed:
+            self._certificate = certificate
+        self._cut_all()
+
+    def _cut_all(self) -> None:
+        with self._changed:
+            connections = list(self._connections)
+        for connection in connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
     def _accept(self) -> None:
+        listener = self._listener
         while not self.is_closed.is_set():
             try:
-                connection, _ = self._listener.accept()
+                connection, _ = listener.accept()
             except OSError:
                 return
+            connection = self._secured(connection)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
             with self._changed:
@@ -205,9 +259,21 @@ class Wire:
                 self._threads.append(thread)
                 thread.start()
 
+    def _secured(self, connection: socket.socket) -> socket.socket:
+        if self._certificate is None:
+            return connection
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self._certificate.cert_file, self._certificate.key_file)
+        # The handshake is made by the connection's own thread.
+        return context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+
     def _serve(self, connection: socket.socket) -> None:
         try:
+            if isinstance(connection, ssl.SSLSocket):
+                connection.do_handshake()
             relay_requests(self, connection)
+        except OSError:
+            connection.close()  # The client did not like the certificate.
         finally:
             with self._changed:
                 self._connections.discard(connection)
@@ -230,11 +296,9 @@ class Wire:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self._cut_all()
         with self._changed:
-            connections, threads = list(self._connections), list(self._threads)
-        for connection in connections:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+            threads = list(self._threads)
         deadline = time.monotonic() + 5
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))

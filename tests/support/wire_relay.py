@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tests.support.wire import Wire
 
 CONTINUE_WAIT_S = 1.0
+_PIECES_A_SECOND = 20
 _LINGER_S = 1.0
 _NETWORK_ERRORS = (OSError, BrokenMessageError, ValueError)
 _A = TypeVar("_A")
@@ -117,6 +118,12 @@ class _Relay:
         reset = self.action(rules.Reset)
         if reset and reset.side == "request":
             raise CutError(by_reset=True)
+        if gone := self.action(rules.Gone):
+            self.wire.leave(gone.for_s)
+            raise CutError(by_reset=True)
+        if impostor := self.action(rules.Impostor):
+            self.wire.show(impostor.certificate)
+            raise CutError(by_reset=True)
         replace = self.action(rules.Replace)
         if replace and not replace.forward:
             return self._answer_at_once(head, replace)
@@ -193,9 +200,7 @@ class _Relay:
 
     def _send_body(self, head: Head, upstream: socket.socket, answers: BinaryIO) -> Head | None:
         """Stream the request's body; return an answer that the server gives before its end."""
-        stall = self.action(rules.Stall)
-        limit = stall.after_bytes if stall and stall.side == "request" else None
-        for piece in self._altered(request_body(head, self.stream), "request", limit):
+        for piece in self._altered(request_body(head, self.stream), "request"):
             if _is_readable(upstream, 0):
                 early = self._interim(answers)
                 if early is not None:
@@ -219,10 +224,16 @@ class _Relay:
             _exhaust(body)
             self._send_replacement(replace)
             return True
+        if edit := self.action(rules.Edit):
+            data = b"".join(piece.data for piece in body if piece.is_payload)
+            changed = edit.change(data)
+            body = iter([Piece(changed)])
+            facts = {"Content-Length": str(len(changed)), "Transfer-Encoding": None}
+            answer = answer.changed(None, dict(facts))
         if rewrite := self.action(rules.Rewrite):
             start = f"HTTP/1.1 {rewrite.status} Rewritten" if rewrite.status else None
             answer = answer.changed(start, dict(rewrite.headers))
-        self.client.sendall(answer.to_bytes())
+        self._send_answer_head(answer.to_bytes())
         self.wire.note(self.exchange, status=answer.status)
         self._send_answer_body(body)
         return not ends_by_closing(method, answer)
@@ -234,45 +245,72 @@ class _Relay:
             _exhaust(body)
             raise CutError(by_reset=True)
 
+    def _send_answer_head(self, head: bytes) -> None:
+        if self.action(rules.CutHead):
+            self.client.sendall(head[: len(head) // 2])
+            raise CutError(by_reset=True)
+        throttle = self.action(rules.Throttle)
+        if not throttle or throttle.only != "answer":
+            self.client.sendall(head)
+            return
+        started, moved = time.monotonic(), 0
+        for piece in _sliced(Piece(head), throttle):
+            moved += len(piece.data)
+            self._pace(started + moved / throttle.bytes_per_s)
+            self.client.sendall(piece.data)
+
     def _send_answer_body(self, body: Iterator[Piece]) -> None:
-        truncate, stall = self.action(rules.Truncate), self.action(rules.Stall)
-        limit = truncate.after_bytes if truncate else None
-        if stall and stall.side == "answer":
-            limit = stall.after_bytes
-        for piece in self._altered(body, "answer", limit):
+        for piece in self._altered(body, "answer"):
             self.client.sendall(piece.data)
             if piece.is_payload:
                 self.exchange.response_bytes += len(piece.data)
 
-    def _altered(
-        self, body: Iterator[Piece], side: rules.Side, limit: int | None
-    ) -> Iterator[Piece]:
+    def _altered(self, body: Iterator[Piece], side: rules.Side) -> Iterator[Piece]:
         """Yield a body with a bit flipped, slowed down, or cut off, where a rule says so."""
         flip, throttle = self.action(rules.Flip), self.action(rules.Throttle)
-        moved, started = 0, time.monotonic()
+        if throttle and throttle.only not in {None, side}:
+            throttle = None
+        limit, moved, started = self._limit(side), 0, time.monotonic()
         for original in body:
-            piece = original
-            if piece.is_payload:
-                if flip and flip.side == side:
-                    piece = _flipped(piece, flip.offset - moved)
-                if limit is not None and moved + len(piece.data) > limit:
-                    yield Piece(piece.data[: limit - moved])
-                    self._stop_moving()
-                moved += len(piece.data)
-                if throttle:
-                    self._pace(started + moved / throttle.bytes_per_s)
-            yield piece
+            for cut in _sliced(original, throttle) if throttle else (original,):
+                piece = cut
+                if piece.is_payload:
+                    if flip and flip.side == side:
+                        piece = _flipped(piece, flip.offset - moved)
+                    if limit is not None and moved + len(piece.data) > limit:
+                        yield Piece(piece.data[: limit - moved])
+                        self._stop_moving()
+                    moved += len(piece.data)
+                    if throttle:
+                        self._pace(started + moved / throttle.bytes_per_s)
+                yield piece
+
+    def _limit(self, side: rules.Side) -> int | None:
+        """Return after how many bytes the body of a side ends early, if it does."""
+        ends = (self.action(rules.Stall), self.action(rules.Truncate))
+        return next((end.after_bytes for end in ends if end and end.side == side), None)
 
     def _stop_moving(self) -> None:
         """End a body early: stall for ever, or cut it off."""
         if self.action(rules.Stall):
             self.wire.sleep_until_closed()
-        raise CutError(by_reset=False)
+        truncate = self.action(rules.Truncate)
+        raise CutError(by_reset=truncate is not None and truncate.by_reset)
 
     def _pace(self, due: float) -> None:
         wait_s = due - time.monotonic()
         if wait_s > 0 and self.wire.is_closed.wait(wait_s):
             raise ConnectionAbortedError("the wire closed")
+
+
+def _sliced(piece: Piece, throttle: rules.Throttle) -> Iterator[Piece]:
+    """Cut what is slowed down, so that it comes bit by bit and not after a long time at once."""
+    if not piece.is_payload:
+        yield piece
+        return
+    size = max(1, throttle.bytes_per_s // _PIECES_A_SECOND)
+    for start in range(0, len(piece.data), size):
+        yield Piece(piece.data[start : start + size])
 
 
 def _flipped(piece: Piece, offset: int) -> Piece:

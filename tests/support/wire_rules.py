@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Literal
 
 from tests.support.endpoints import S3Endpoint
+from tests.support.tls import Certificate
 
 SLOW_DOWN = (
     b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
@@ -145,9 +146,37 @@ class Reset:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Truncate:
-    """Close the connection after some bytes of the answer's body."""
+    """Close the connection after some bytes of the body of one side, or reset it there."""
 
     after_bytes: int
+    side: Side = "answer"
+    by_reset: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CutHead:
+    """Reset the connection in the middle of the answer's head."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Gone:
+    """Reset the connection and all others, and refuse new ones: for so long, or for good."""
+
+    for_s: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Impostor:
+    """Reset the connection and all others, and show another certificate to new ones."""
+
+    certificate: Certificate
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Edit:
+    """Change the body of the answer, which is held whole for it."""
+
+    change: Callable[[bytes], bytes]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -185,12 +214,30 @@ class WholeObject:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Throttle:
-    """Move both bodies at no more than so many bytes a second."""
+    """Move bodies at no more than so many bytes a second.
+
+    :param only: of one side alone; of the answer's side, its head too.
+    """
 
     bytes_per_s: int
+    only: Side | None = None
 
 
-Action = Delay | Stall | Reset | Truncate | Replace | Flip | Rewrite | WholeObject | Throttle
+Action = (
+    Delay
+    | Stall
+    | Reset
+    | Truncate
+    | CutHead
+    | Gone
+    | Impostor
+    | Replace
+    | Edit
+    | Flip
+    | Rewrite
+    | WholeObject
+    | Throttle
+)
 
 
 @dataclasses.dataclass(kw_only=True)
