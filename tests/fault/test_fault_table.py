@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 import pytest
@@ -131,3 +132,10 @@ def test_every_fault_has_cells() -> None:
     """No fault is defined and then used nowhere."""
     assert {fault.name for fault, _ in CELLS} == {fault.name for fault in FAULTS}
     assert len({_id(cell) for cell in CELLS}) == len(CELLS)
+
+
+def test_every_fault_is_documented() -> None:
+    """Each column stands in docs/faults.md, by its name."""
+    told = (Path(__file__).parents[2] / "docs" / "faults.md").read_text()
+    kinds = {re.sub("-for-(good|a-while)$", "", fault.name) for fault in FAULTS}
+    assert {kind for kind in kinds if f"`{kind}`" not in told} == set()
