@@ -12,7 +12,11 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow_provider_s3resume.exceptions import InvalidInputError, ThrottledError
 from airflow_provider_s3resume.operators.multipart_copy import ResumableMultipartCopyOperator
 from airflow_provider_s3resume.operators.params import COPYING_FROM_PARAMS, copying_params
-from airflow_provider_s3resume.operators.plan import CHECKED_SIZES, ListSyncOperator
+from airflow_provider_s3resume.operators.plan import (
+    CHECKED_SIZES,
+    ListSyncOperator,
+    PlanSyncOperator,
+)
 from airflow_provider_s3resume.operators.sync import sync_task_group
 from airflow_provider_s3resume.plan.parts import MIB
 from airflow_provider_s3resume.storage.build import build_store
@@ -49,6 +53,19 @@ def test_a_task_opens_its_stores_with_its_budget(buckets: Buckets) -> None:
     assert isinstance(budget, Budget)
     assert budget is other
     assert (budget.bytes_per_s, budget.requests_per_s) == (10 * MIB, 50)
+
+
+def test_a_task_opens_the_stores_of_a_batch_with_its_budget(buckets: Buckets) -> None:
+    """Those of a plan, by its reference; the tasks that plan have none."""
+    diffed = PlanSyncOperator(task_id="diff", **SIDES)
+    (batch,) = diffed.execute(context_of(diffed))
+    assert set(buckets.budgets) == {None}
+    del buckets.budgets[:]
+    task = ResumableMultipartCopyOperator(task_id="copy", batch=batch, max_bytes_per_s=10 * MIB)
+    task.execute(context_of(task))
+    (budget,) = set(buckets.budgets)
+    assert isinstance(budget, Budget)
+    assert (budget.bytes_per_s, budget.requests_per_s) == (10 * MIB, None)
 
 
 @pytest.mark.parametrize("nothing", [None, ""])

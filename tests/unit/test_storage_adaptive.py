@@ -33,6 +33,7 @@ class Scene:
 
     def __init__(self) -> None:
         self.now = 0.0
+        self.stop = False
         self.waits: list[float] = []
         self.calls: list[float] = []
         self.refuse: Callable[[], bool] = lambda: False
@@ -48,7 +49,7 @@ class Scene:
     def _wait(self, seconds: float) -> bool:
         self.waits.append(seconds)
         self.now += seconds
-        return False
+        return self.stop
 
     def refused(self) -> None:
         """Have one call refused."""
@@ -129,6 +130,19 @@ class _Listing:
 
     def __init__(self, listing: Callable[..., Iterator[object]]) -> None:
         self.list_objects = listing
+
+
+def test_c41_a_stop_ends_the_waiting_for_a_turn() -> None:
+    """The call is not made then, and holds no place."""
+    scene = Scene()
+    scene.refused()
+    scene.stop = True
+    made = len(scene.calls)
+    with pytest.raises(CopyStoppedError, match="asks for fewer requests"):
+        for _ in range(100):
+            scene.store.check_access()
+    assert len(scene.calls) <= made + 1
+    assert scene.store.flow.in_flight == 0
 
 
 def test_c41_a_stop_ends_all_waiting_promptly() -> None:
