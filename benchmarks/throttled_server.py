@@ -1,4 +1,4 @@
-"""The made-up S3 of ``benchmarks.memory_server``, taking so many requests a second and no more.
+"""The made-up S3 of ``tests.support.null_s3``, taking so many requests a second and no more.
 
 ``python -m benchmarks.throttled_server`` prints its port and serves until its stdin ends. The
 bucket ``source`` is one side, all others are the other side, ``target``; each has a gate of its
@@ -14,7 +14,7 @@ import threading
 import time
 from typing import Any
 
-from benchmarks.memory_server import Handler, Server
+from tests.support.null_s3 import Handler, Server
 
 SLOW_DOWN = (
     b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
