@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 FOLDER = "checkpoints/"
+INTENTS = "intents/"
+"""Intents of attempts that ended before they could record an upload's id, if there may be one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +64,12 @@ class CheckpointRecords:
             return f"the checkpoint cannot be used: {error}"
 
     def listed(self) -> Iterator[ListedObject]:
-        """Yield all records as the state location lists them.
+        """Yield all records, kept intents too, as the state location lists them.
 
         :raises ListingError: if the listing cannot be relied upon.
         """
-        return self._state.store.list_objects(self._state.prefix + FOLDER)
+        for folder in (FOLDER, INTENTS):
+            yield from self._state.store.list_objects(self._state.prefix + folder)
 
     def load_listed(self, listed: ListedObject) -> Stored | str | None:
         """Return a record that was listed; why it cannot be used; ``None`` if it is gone."""
@@ -74,7 +77,8 @@ class CheckpointRecords:
         found = self._load(name)
         if isinstance(found, Stored):
             checkpoint = found.checkpoint
-            if self.name_of(checkpoint.source_uri, checkpoint.target_uri) != name:
+            pair = checkpoint.source_uri, checkpoint.target_uri
+            if name not in {self.name_of(*pair), _intent_name(checkpoint)}:
                 return "it names other objects than those that it is kept for"
         return found
 
@@ -98,9 +102,24 @@ class CheckpointRecords:
             checkpoint=checkpoint, etag=self._state.write_text(name, to_json(checkpoint), condition)
         )
 
+    def keep_intent(self, intent: Checkpoint) -> None:
+        """Keep an intent apart, when the record of its pair is about to be written over.
+
+        It is all that names an upload that was begun and never recorded (c34).
+        """
+        self._state.write_text(_intent_name(intent), to_json(intent))
+
     def forget(self, source_uri: str, target_uri: str) -> None:
         """Remove the record."""
         self._state.delete(self.name_of(source_uri, target_uri))
+
+    def forget_listed(self, listed: ListedObject) -> None:
+        """Remove a record that was listed."""
+        self._state.delete(self._name_in_listing(listed))
+
+
+def _intent_name(intent: Checkpoint) -> str:
+    return f"{INTENTS}{hashlib.sha256(to_json(intent).encode()).hexdigest()}.json"
 
 
 def to_json(checkpoint: Checkpoint) -> str:

@@ -20,6 +20,7 @@ from airflow_provider_s3resume.storage.base import uri_of
 if TYPE_CHECKING:
     from airflow_provider_s3resume.plan.resume import Checkpoint, ListedPart
     from airflow_provider_s3resume.storage.base import ObjectStore
+    from airflow_provider_s3resume.transfer.checkpoints import CheckpointRecords
 
 log = logging.getLogger(__name__)
 
@@ -28,12 +29,15 @@ _ABORTS = 3
 ("AbortMultipartUpload")."""
 
 
-def stray_notes(target: ObjectStore, target_key: str, checkpoint: Checkpoint) -> tuple[str, ...]:
+def stray_notes(
+    target: ObjectStore, target_key: str, checkpoint: Checkpoint, records: CheckpointRecords
+) -> tuple[str, ...]:
     """Name, in the log too, what a kill between Create and the record of its id may have left.
 
     Such an upload was not there before the intent and has no part: none is sent before the id is
     recorded. But another tool may have begun one like it meanwhile, and no service shows anything
-    by which to tell them apart. So it is never aborted, only named (c34).
+    by which to tell them apart. So it is never aborted, only named, and its intent is kept: a
+    cleaner goes by that (c34).
     """
     if checkpoint.upload_id is not None:
         return ()
@@ -51,11 +55,13 @@ def stray_notes(target: ObjectStore, target_key: str, checkpoint: Checkpoint) ->
         notes = (f"a stray upload may be left: {error}",)
     for note in notes:
         log.warning("%s: %s", uri_of(target, target_key), note)
+    if notes:
+        records.keep_intent(checkpoint)
     return notes
 
 
 def abort_uploads_of(
-    target: ObjectStore, target_key: str, checkpoint: Checkpoint
+    target: ObjectStore, target_key: str, checkpoint: Checkpoint, records: CheckpointRecords
 ) -> tuple[str, ...]:
     """Abort the uploads that a checkpoint names, even where the target cannot list uploads.
 
@@ -63,7 +69,7 @@ def abort_uploads_of(
     """
     for upload_id in filter(None, (checkpoint.upload_id, *checkpoint.superseded)):
         target.abort_upload(target_key, upload_id)
-    return stray_notes(target, target_key, checkpoint)
+    return stray_notes(target, target_key, checkpoint, records)
 
 
 def parts_of_upload(target: ObjectStore, key: str, upload_id: str) -> list[ListedPart] | None:

@@ -163,7 +163,7 @@ def _abort_earlier(context: CopyContext, entry: CopyEntry) -> tuple[str, ...]:
     )
     if not isinstance(stored, Stored):
         return ()
-    return abort_uploads_of(context.target, entry.target_key, stored.checkpoint)
+    return abort_uploads_of(context.target, entry.target_key, stored.checkpoint, context.records)
 
 
 def _check_gone(context: CopyContext, entry: CopyEntry, error: ObjectNotFoundError) -> None:

@@ -111,7 +111,7 @@ def forget_checkpoint(
     try:
         stored = context.records.load(*pair) if uploads is None else None
         if isinstance(stored, Stored):
-            abort_uploads_of(context.target, outcome.target_key, stored.checkpoint)
+            abort_uploads_of(context.target, outcome.target_key, stored.checkpoint, context.records)
         for upload_id in uploads or ():
             context.target.abort_upload(outcome.target_key, upload_id)
         context.records.forget(*pair)

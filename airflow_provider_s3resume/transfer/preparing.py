@@ -115,7 +115,7 @@ def _start_over(copy: CopySubject, stored: Stored, decision: StartOver) -> Prepa
     reason = copy.reason or decision.reason
     log.warning("%s: starting over: %s", copy.uri, reason)
     checkpoint = stored.checkpoint
-    strays = stray_notes(copy.context.target, copy.key, checkpoint)
+    strays = stray_notes(copy.context.target, copy.key, checkpoint, copy.context.records)
     given_up = checkpoint.superseded
     if checkpoint.upload_id is not None:
         given_up += (checkpoint.upload_id,)

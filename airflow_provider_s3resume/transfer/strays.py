@@ -243,7 +243,8 @@ class _Cleaner:
                 self._unnamed.pop(upload.upload_id, None)
                 if upload not in strays:
                     self._report.add_doubtful(upload)
-        if not self._rules.dry_run:
+        # While an upload is left its record stays: it is what makes the upload ours.
+        if not self._rules.dry_run and set(of_intent) <= set(strays):
             self._clear(listed, stored, strays)
 
     def _of_intent(self, key: str, checkpoint: Checkpoint) -> list[FoundUpload]:
@@ -278,9 +279,8 @@ class _Cleaner:
         if not self._is_untouched(listed, stored):
             return
         gone = [self._abort(upload) for upload in strays]
-        # While an upload is left its record stays: it is what makes the upload ours.
         if all(gone) and self._is_untouched(listed, stored):
-            self._records.forget(stored.checkpoint.source_uri, stored.checkpoint.target_uri)
+            self._records.forget_listed(listed)
             with self._lock:
                 self._report.records_forgotten += 1
 

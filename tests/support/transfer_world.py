@@ -19,7 +19,7 @@ from airflow_provider_s3resume.storage._memory_reader import Observer
 from airflow_provider_s3resume.storage.base import Capabilities, NewUpload, WriteOptions
 from airflow_provider_s3resume.storage.memory import MemoryStore, MemoryTraits
 from airflow_provider_s3resume.storage.presets import AMAZON_S3
-from airflow_provider_s3resume.transfer import multipart, reading, single, uploads
+from airflow_provider_s3resume.transfer import completing, multipart, reading, single, uploads
 from airflow_provider_s3resume.transfer import parts as part_moves
 from airflow_provider_s3resume.transfer.batch import BatchResult, copy_batch
 from airflow_provider_s3resume.transfer.checkpoints import CheckpointRecords, Stored
@@ -47,7 +47,7 @@ Hook = Callable[["Moment"], None]
 
 def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut the waits between two tries short, and write a checkpoint after every part."""
-    for module in (multipart, part_moves, reading, single):
+    for module in (completing, multipart, part_moves, reading, single):
         monkeypatch.setattr(module, "_FIRST_WAIT_S", 0.0001)
     monkeypatch.setattr(uploads, "FLUSH_PARTS", 1)
 

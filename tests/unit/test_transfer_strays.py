@@ -99,6 +99,11 @@ def world() -> World:
     return made
 
 
+def intent_names(world: World) -> list[str]:
+    """Return the names of the intents that were kept apart."""
+    return sorted(key for key in world.state_store.objects if "/intents/" in key)
+
+
 def pass_time(world: World, now: float) -> None:
     """Let the clocks of the stores go on."""
     world.time.now = now  # type: ignore[attr-defined]
@@ -295,7 +300,47 @@ def test_c34_what_only_an_intent_points_at_is_left_unless_asked(
         assert (set(world.target.uploads), named) == ({*theirs, ours}, [ours])
         assert ours in report.short_text()
     assert {found.upload_id for found in report.foreign} == theirs
+    # What is left stays named by its record.
+    assert bool(world.checkpoint_names()) == (rules is REAL)
+
+
+@pytest.mark.parametrize("rules", [REAL, INTENTS])
+def test_c34_an_upload_begun_and_never_recorded_stays_named_when_the_copy_has_ended(
+    world: World, rules: CleaningRules
+) -> None:
+    """The next attempt writes over the checkpoint, and removes it; the intent is kept apart."""
+    (ours,) = killed_at(world, "CreateMultipartUpload")
+    outcome = world.run_one()
+    assert outcome.status is Status.COPIED
+    assert any(ours in note for note in outcome.notes)
+    assert set(world.target.uploads) == {ours}
     assert world.checkpoint_names() == []
+    (intent,) = intent_names(world)
+    assert clean(world, rules, now=NOW + DAY_S).records_in_use == 1
+    report = clean(world, rules)
+    assert report.foreign == []
+    if rules is INTENTS:
+        assert (report.uploads_aborted, report.records_forgotten) == (1, 1)
+        assert (world.target.uploads, intent_names(world)) == ({}, [])
+        return
+    assert [found.upload_id for found in report.doubtful] == [ours]
+    assert intent_names(world) == [intent]
+    # Once somebody has aborted it, there is nothing to be named.
+    world.target.abort_upload(KEY, ours)
+    assert clean(world, rules).records_forgotten == 1
+    assert intent_names(world) == []
+
+
+def test_c34_an_intent_under_anothers_name_is_left(world: World) -> None:
+    """A record is acted upon only where its own content puts it."""
+    killed_at(world, "CreateMultipartUpload")
+    world.run_one()
+    (name,) = intent_names(world)
+    text = world.state_store.data(name)
+    other = name.replace("intents/", "intents/0")
+    world.state_store.put_object(other, text, upload=NewUpload(), checksum=None)
+    assert clean(world, INTENTS).unreadable
+    assert intent_names(world) == [other]
 
 
 def test_c34_an_intent_that_could_not_list_uploads_makes_none_ours(world: World) -> None:
@@ -583,8 +628,8 @@ def test_c20_many_records_are_not_held_at_once(
     moments = world.traffic.moments
     pages = [m.number for m in moments if m.is_("ListObjectsV2", side="state")]
     dealt = [m.number for m in moments if m.is_("DeleteObject", side="state", after=True)]
-    assert len(pages) == 14
-    for done, page in enumerate(pages):
+    assert len(pages) == 15  # The last one is that of the intents.
+    for done, page in enumerate(pages[:-1]):
         assert sum(number < page for number in dealt) >= done * 3 - 4 - 3
 
 
