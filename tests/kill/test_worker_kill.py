@@ -6,8 +6,6 @@ import os
 import signal
 from collections import Counter
 
-import pytest
-
 from tests.kill.large_copy import (
     IN_FLIGHT,
     check_copied,
@@ -20,7 +18,6 @@ from tests.support.celery_backend import WORKERS
 from tests.support.distributed_stage import DistributedStage
 from tests.support.processes import wait_until
 from tests.support.stage import NIGHTLY
-from tests.support.wire_rules import Side
 
 
 def test_c17_a_killed_task_goes_on_where_it_was(stage: DistributedStage) -> None:
@@ -37,17 +34,16 @@ def test_c17_a_killed_task_goes_on_where_it_was(stage: DistributedStage) -> None
     assert report["reread_parts"] >= IN_FLIGHT
 
 
-@pytest.mark.parametrize(("acknowledged", "side"), [(5, "request"), (12, "answer")])
 def test_c17_a_task_killed_with_its_supervisor_goes_on_where_it_was(
-    stage: DistributedStage, acknowledged: int, side: Side
+    stage: DistributedStage,
 ) -> None:
     """Nobody is left to tell Airflow that the task has ended; the worker itself lives on."""
-    with halted(stage, acknowledged, side) as copy:
+    with halted(stage, 5) as copy:
         processes = copy.processes()
         os.kill(processes.supervisor, signal.SIGKILL)
         os.kill(processes.task, signal.SIGKILL)
         copy.note_end(processes)
-    assert len(copy.acknowledged) == acknowledged
+    assert len(copy.acknowledged) == 5
 
     report = copy.finish()
     copy.check_resumed(report)
@@ -143,6 +139,7 @@ def test_c14_a_worker_that_ends_at_once_leaves_a_copy_that_goes_on_at_the_other(
         os.kill(processes.main, signal.SIGQUIT)
         copy.note_end(processes)
     copy.check_resumed(copy.finish())
+    assert "CopyStoppedError" in copy.log(1)
 
 
 def tasks_after(stage: DistributedStage, run_id: str) -> list[dict[str, object]]:
