@@ -11,7 +11,7 @@ IN_VENV := .venv/bin/python
 SUITES := $(IN_VENV) -m tests.support.suites
 
 .PHONY: help env demo demo-stop demo-oss demo-oss-stop clean lint format test test-fast test-integration test-fault \
-	test-e2e test-kill test-wheel bench-oss bench-throttle kill-rounds soak
+	test-e2e test-kill test-wheel bench-oss bench-memory bench-throttle kill-rounds soak
 
 help:
 	@echo 'make env            make or renew the environment (.tools, .venv)'
@@ -25,6 +25,7 @@ help:
 	@echo 'make test           everything; single suites: make test-integration, test-fault, test-e2e,'
 	@echo '                    test-kill, test-wheel'
 	@echo 'make bench-oss      CPU of reads from OSS, beside a bare urllib3 (minutes; wants an idle machine)'
+	@echo 'make bench-memory   peak memory of tasks at the highest concurrency (an hour; BENCH="--quick" for minutes)'
 	@echo 'make bench-throttle copies from and to a service that takes N requests a second (minutes)'
 	@echo 'make kill-rounds    kill workers in the middle of syncs, ROUNDS times (5); SEED=N plays one again'
 	@echo 'make soak           the same for MINUTES (60), then the totals'
@@ -68,6 +69,9 @@ test-integration test-fault test-e2e test-kill test-wheel: test-%: env
 
 bench-oss: env
 	@$(IN_VENV) -m benchmarks.oss_read
+
+bench-memory: env
+	@$(IN_VENV) -m benchmarks.memory $(BENCH)
 
 bench-throttle: env
 	@$(IN_VENV) -m benchmarks.throttled

@@ -126,7 +126,7 @@ def copy_batch(
     progress = Progress(objects=len(entries), size=sum(entry.size for entry in entries))
     give_back_large_blocks()
     budget = MemoryBudget(config.memory_budget)
-    workers = Workers(min(config.part_concurrency, budget.most_holders), "s3resume-part")
+    workers = Workers(min(config.part_concurrency, budget.most_parts), "s3resume-part")
     context = CopyContext(
         source=source,
         target=target,
@@ -188,12 +188,13 @@ class _Run:
 
     def run(self) -> None:
         """Copy all; each object ends in an outcome, unless told to stop."""
-        objects = Workers(self._context.config.object_concurrency, "s3resume-object")
+        most = min(self._context.config.object_concurrency, self._context.budget.most_objects)
+        objects = Workers(most, "s3resume-object")
         running: set[Future[None]] = set()
         try:
             for entry in self._entries:
                 running.add(objects.submit(partial(self._one, entry)))
-                while len(running) >= self._context.config.object_concurrency:
+                while len(running) >= most:
                     running = self._collect(running)
                 if self._context.stop.is_set():
                     break

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from airflow_provider_s3resume.exceptions import InvalidInputError
-from airflow_provider_s3resume.plan.parts import MIB
+from airflow_provider_s3resume.plan.parts import KIB, MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,9 +36,17 @@ class MemoryBudget:
         self._waiting: deque[object] = deque()
 
     @property
-    def most_holders(self) -> int:
-        """How many threads can hold a useful piece of it at once, each at least 1 MiB."""
+    def most_parts(self) -> int:
+        """How many parts can be under way at once, each of at least 1 MiB."""
         return max(1, self.total // MIB)
+
+    @property
+    def most_objects(self) -> int:
+        """How many objects can be under way at once: beside their bytes each takes some memory.
+
+        A thread, connections and a request were measured to take about 100 KiB.
+        """
+        return max(1, self.total // (256 * KIB))
 
     @contextmanager
     def hold(self, size: int, stop: StopSignal) -> Iterator[None]:

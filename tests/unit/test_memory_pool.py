@@ -17,8 +17,11 @@ from botocore.config import Config
 
 from airflow_provider_s3resume.hooks._clients import sign_without_copies
 from airflow_provider_s3resume.plan.parts import MIB
+from airflow_provider_s3resume.transfer import batch
+from airflow_provider_s3resume.transfer.config import CopyConfig
 from airflow_provider_s3resume.transfer.pool import MemoryBudget, Workers, empty
 from airflow_provider_s3resume.transfer.stopping import StopSignal
+from tests.support.transfer_world import World
 
 
 class Buffer:
@@ -96,10 +99,32 @@ def count(name: str) -> int:
     return sum(thread.name.startswith(name) for thread in threading.enumerate())
 
 
-@pytest.mark.parametrize(("total", "threads"), [(16 * MIB, 16), (100, 1), (1024 * MIB, 1024)])
-def test_c20_a_budget_says_how_many_threads_it_can_serve(total: int, threads: int) -> None:
-    """One MiB each, and one thread at least."""
-    assert MemoryBudget(total).most_holders == threads
+@pytest.mark.parametrize(
+    ("total", "parts", "objects"), [(16 * MIB, 16, 64), (100, 1, 1), (64 * MIB, 64, 256)]
+)
+def test_c20_a_budget_says_how_much_can_be_under_way(total: int, parts: int, objects: int) -> None:
+    """A part has a MiB, an object what it takes beside its bytes; there is always one."""
+    budget = MemoryBudget(total)
+    assert (budget.most_parts, budget.most_objects) == (parts, objects)
+
+
+def test_c20_a_small_budget_has_few_objects_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever concurrency was asked for."""
+    counts: dict[str, int] = {}
+
+    class Counted(Workers):
+        def __init__(self, count: int, name: str) -> None:
+            counts[name] = count
+            super().__init__(count, name)
+
+    monkeypatch.setattr(batch, "Workers", Counted)
+    world = World()
+    world.seed(b"x")
+    world.plan()
+    world.run(
+        CopyConfig(part_concurrency=256, object_concurrency=256, memory_budget=16 * MIB)
+    ).raise_for_failures()
+    assert counts == {"s3resume-part": 16, "s3resume-object": 64}
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "https://127.0.0.1:9"])

@@ -1,0 +1,80 @@
+"""c20: what a copy adds to the memory of its process is its budget and little else.
+
+At the highest concurrency that can be asked for, by the kernel's own count. ``make bench-memory``
+measures whole tasks; here is a smaller load, with the same size of parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_s3resume.plan.parts import MIB
+from tests.support.null_world import NullS3, Order, run_order
+from tests.support.tls import make_certificate
+
+BESIDE_MIB = 40
+"""Threads, connections, requests and lists of 256 objects or parts under way at once."""
+
+
+@pytest.fixture(scope="module", params=["http", "tls"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
+    NullS3
+]:  # fmt: skip
+    """Give a null server."""
+    folder = tmp_path_factory.mktemp("null")
+    with NullS3(make_certificate(folder) if request.param == "tls" else None) as running:
+        yield running
+
+
+@pytest.fixture
+def plan(server: NullS3, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, object]]:
+    """Give what plans a copy."""
+    for name, value in server.env().items():
+        monkeypatch.setenv(name, value)
+    server.ask("POST", "/reset")
+    return server.plan
+
+
+@pytest.mark.parametrize("budget", [16, 128])
+def test_c20_large_parts_take_the_budget_and_little_else(
+    server: NullS3, plan: Callable[..., dict[str, object]], tmp_path: Path, budget: int
+) -> None:
+    """Four parts of 256 MiB, sent while they are read."""
+    batch = plan(["big/4x256"], f"big-{budget}")
+    order = Order(batch=batch, memory_budget=budget * MIB, part_size=256 * MIB)
+    made = run_order(order, server.env(), tmp_path)
+    assert made.result["parts_sent"] == 4
+    assert server.totals() | {"most_at_once": 0, "parts": 0} == {
+        "objects": 1, "bytes": 1024 * MIB, "other_etags": 0, "uploads": 0,
+        "parts": 0, "most_at_once": 0,
+    }  # fmt: skip
+    assert made.peak_rss - made.before <= budget + BESIDE_MIB
+
+
+@pytest.mark.parametrize("budget", [16, 128])
+def test_c20_parts_that_are_held_take_the_budget_and_little_else(
+    server: NullS3, plan: Callable[..., dict[str, object]], tmp_path: Path, budget: int
+) -> None:
+    """128 parts of 8 MiB, as many at once as the budget holds."""
+    batch = plan(["big/2x512"], f"held-{budget}")
+    order = Order(batch=batch, memory_budget=budget * MIB, part_size=8 * MIB)
+    made = run_order(order, server.env(), tmp_path)
+    assert made.result["parts_sent"] == 128
+    assert server.totals()["bytes"] == 1024 * MIB
+    assert made.peak_rss - made.before <= budget + BESIDE_MIB
+
+
+def test_c20_many_small_objects_take_the_budget_and_little_else(
+    server: NullS3, plan: Callable[..., dict[str, object]], tmp_path: Path
+) -> None:
+    """1,500 objects of 64 KiB, 256 of them at once."""
+    batch = plan([f"small/{number:05}" for number in range(1500)], "small")
+    order = Order(batch=batch, memory_budget=16 * MIB)
+    made = run_order(order, server.env(), tmp_path)
+    assert made.result["counts"] == {"copied": 1500}
+    totals = server.totals()
+    assert (totals["objects"], totals["other_etags"]) == (1500, 0)
+    assert made.peak_rss - made.before <= 16 + BESIDE_MIB
