@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -18,10 +19,9 @@ from botocore.config import Config
 from airflow_provider_s3resume.hooks._clients import sign_without_copies
 from airflow_provider_s3resume.plan.parts import MIB
 from airflow_provider_s3resume.transfer import batch
-from airflow_provider_s3resume.transfer.config import CopyConfig
 from airflow_provider_s3resume.transfer.pool import MemoryBudget, Workers, empty
 from airflow_provider_s3resume.transfer.stopping import StopSignal
-from tests.support.transfer_world import World
+from tests.support.transfer_world import CONFIG, World
 
 
 class Buffer:
@@ -121,9 +121,8 @@ def test_c20_a_small_budget_has_few_objects_under_way(monkeypatch: pytest.Monkey
     world = World()
     world.seed(b"x")
     world.plan()
-    world.run(
-        CopyConfig(part_concurrency=256, object_concurrency=256, memory_budget=16 * MIB)
-    ).raise_for_failures()
+    most = replace(CONFIG, part_concurrency=256, object_concurrency=256, memory_budget=16 * MIB)
+    world.run(most).raise_for_failures()
     assert counts == {"s3resume-part": 16, "s3resume-object": 64}
 
 
