@@ -31,6 +31,10 @@ _NOT_CARRIED_OUT: Final = (ThrottledError, CredentialsExpiredError, DigestReject
 """Refusals: after these a write has certainly not taken effect."""
 
 
+REFRESH_AGAIN_S: Final = 60.0
+"""Seconds after which credentials that were refreshed for a call may have expired again."""
+
+
 def sleep_through(seconds: float) -> bool:
     """Wait without anything that could stop it."""
     time.sleep(seconds)
@@ -83,8 +87,8 @@ class RetryPolicy:
 class Retrying(Layer):
     """A store whose calls are made again while that can help.
 
-    :param refresh: called when credentials were refused as expired, once per call; then the call is
-        made again at once.
+    :param refresh: called when credentials were refused as expired; then the call is made again at
+        once. They are refreshed another time only after a minute in which calls were accepted.
     :param wait: sleeps; a stop that it reports ends the waiting.
     :param clock: seconds that only grow.
     :param chance: gives numbers from 0 to 1.
@@ -169,8 +173,9 @@ class _Tries:
     def __init__(self, layer: Retrying) -> None:
         self._layer = layer
         self._failures = 0
-        self._refreshed = False
-        self.began = layer.clock()
+        self._throttled = 0
+        self._refreshed_at: float | None = None
+        self.began = self._failing_since = layer.clock()
 
     def again_after(self, error: StoreError) -> None:
         """Return when it is time for another try.
@@ -182,19 +187,34 @@ class _Tries:
         if isinstance(error, CredentialsExpiredError):
             self._refresh_after(error)
             return
-        self._failures += 1
-        pause = layer.policy.pause(error, self._failures, layer.chance())
+        count = self._count(error)
+        pause = layer.policy.pause(error, count, layer.chance())
         if pause is None:
             raise error
         self._check_time(error, layer.clock(), pause)
-        log.info("Trying again in %.1f s, after failure %d: %s", pause, self._failures, error)
+        log.info("Trying again in %.1f s, after failure %d: %s", pause, count, error)
         if layer.wait(pause):
             raise layer._stopped(error) from error  # noqa: SLF001 - two classes, one module
+
+    def _count(self, error: StoreError) -> int:
+        """Count a failure among those of its kind; return how many in a row there were.
+
+        A call may be refused as one too many for hours: what fails then has tries of its own.
+        """
+        if isinstance(error, ThrottledError):
+            # An answer: the network is there.
+            self._failures = 0
+            self._throttled += 1
+            return self._throttled
+        self._failures += 1
+        if self._failures == 1 and self._throttled:
+            self._failing_since = self._layer.clock()
+        return self._failures
 
     def _check_time(self, error: StoreError, now: float, pause: float) -> None:
         layer, policy = self._layer, self._layer.policy
         if not isinstance(error, ThrottledError):
-            if now + pause - self.began > policy.deadline_s:
+            if now + pause - self._failing_since > policy.deadline_s:
                 raise error
             return
         silent = now + pause - max(self.began, layer.accepted_at)
@@ -206,9 +226,16 @@ class _Tries:
             raise ThrottledError(error.operation, error.subject, detail) from error
 
     def _refresh_after(self, error: CredentialsExpiredError) -> None:
-        refresh = self._layer.refresh
-        if refresh is None or self._refreshed:
+        layer, refreshed_at = self._layer, self._refreshed_at
+        refresh = layer.refresh
+        # A throttled call may last longer than credentials do. One that is refused at once with new
+        # ones has another reason, though others are accepted.
+        now = layer.clock()
+        in_vain = refreshed_at is not None and (
+            layer.accepted_at <= refreshed_at or now - refreshed_at < REFRESH_AGAIN_S
+        )
+        if refresh is None or in_vain:
             raise error
-        self._refreshed = True
+        self._refreshed_at = now
         log.info("Refreshing expired credentials: %s", error)
         refresh()

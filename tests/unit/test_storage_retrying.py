@@ -28,6 +28,7 @@ from airflow_provider_s3resume.plan.resume import PartRecord
 from airflow_provider_s3resume.storage.base import Condition, NewUpload
 from airflow_provider_s3resume.storage.layers import Retrying, RetryPolicy
 from airflow_provider_s3resume.storage.memory import MemoryStore
+from airflow_provider_s3resume.storage.retrying import REFRESH_AGAIN_S
 
 HOPELESS = [
     AccessDeniedError,
@@ -150,10 +151,11 @@ def test_c41_a_store_that_accepts_nothing_at_all_is_given_up_with_the_reason() -
 
 def test_c41_a_network_fault_is_no_sign_of_life() -> None:
     """A store that breaks connections and throttles is given up like one that throttles."""
-    scene = Scene(*[ThrottledError, ThrottledError, ThrottledError, TransientStoreError] * 4)
-    with pytest.raises(TransientStoreError):
+    scene = Scene(*[ThrottledError, ThrottledError, ThrottledError, TransientStoreError] * 400)
+    with pytest.raises(ThrottledError, match="accepted no request at all"):
         scene.put()
     assert scene.store.accepted_at < 0
+    assert 590 < scene.now <= 600
 
 
 def test_c41_attempts_end() -> None:
@@ -191,6 +193,65 @@ def test_c41_expired_credentials_are_refreshed_once() -> None:
     with pytest.raises(CredentialsExpiredError):
         scene.put()
     assert (scene.refreshed, len(scene.calls)) == (1, 2)
+
+
+def test_c41_credentials_expire_again_while_a_call_is_throttled() -> None:
+    """A minute later, with calls accepted in between, they are refreshed another time."""
+    throttled = [ThrottledError] * 25
+    errors = [CredentialsExpiredError, *throttled, CredentialsExpiredError]
+    scene = Scene(*errors)
+    waited = scene.store.wait
+
+    def wait(seconds: float) -> bool:
+        scene.store.accepted_at = scene.now  # Another thread's call.
+        return waited(seconds)
+
+    scene.store.wait = wait
+    scene.put()
+    assert scene.now > REFRESH_AGAIN_S
+    assert scene.refreshed == 2
+    silent = Scene(*errors)
+    with pytest.raises(CredentialsExpiredError):
+        silent.put()
+    assert silent.refreshed == 1
+
+
+def test_c41_one_call_refused_with_new_credentials_is_not_refreshed_for_ever() -> None:
+    """It has another reason, though all others are accepted."""
+    scene = Scene(CredentialsExpiredError, CredentialsExpiredError)
+    scene.now = 1.0
+    refresh = scene.store.refresh
+
+    def refreshed() -> None:
+        assert refresh is not None
+        refresh()
+        scene.now += REFRESH_AGAIN_S / 2
+        scene.store.accepted_at = scene.now
+
+    scene.store.refresh = refreshed
+    with pytest.raises(CredentialsExpiredError):
+        scene.put()
+    assert scene.refreshed == 1
+
+
+def test_c41_a_fault_after_much_throttling_has_tries_of_its_own() -> None:
+    """Neither the number of throttled tries nor their time counts among those of the network."""
+    throttled = [ThrottledError] * 200
+    scene = Scene(*throttled, *[TransientStoreError] * 4, ThrottledError, TransientStoreError)
+    waited = scene.store.wait
+
+    def wait(seconds: float) -> bool:
+        scene.store.accepted_at = scene.now
+        return waited(seconds)
+
+    scene.store.wait = wait
+    scene.put()
+    assert scene.now > scene.store.policy.deadline_s
+    assert scene.waits[200:204] == [0.2, 0.4, 0.8, 1.6]
+    assert scene.waits[205] == 0.2
+    five = Scene(ThrottledError, *[TransientStoreError] * 5)
+    with pytest.raises(TransientStoreError):
+        five.put()
 
 
 def test_a_stop_ends_the_waiting() -> None:
