@@ -19,13 +19,14 @@ _SOME_BYTES_EACH = frozenset({"object-cut-short", "reset-in-the-object", "trickl
 
 def ending_of(fault: Fault, row: Row) -> Ending:
     """Return how a cell has to end."""
-    special = _special(fault.name.removesuffix("-for-good"), fault, row)
+    kind = fault.name.removesuffix("-for-good").removesuffix("-for-a-while")
+    special = _special(kind, fault, row)
     return fault.ending if special is None else special
 
 
 def _special(kind: str, fault: Fault, row: Row) -> Ending | None:
     if kind in _LISTING_FAULTS:
-        return _of_listing(kind, row)
+        return _of_listing(kind, fault, row)
     if row.call == "open_range":
         return _of_reading(kind, row)
     if row.call == "upload_part_stream":
@@ -51,13 +52,16 @@ def _acted(row: Row) -> frozenset[str]:
     return _ACTED_UNHEARD | (_ACTED_UNREAD if row.answers_with_body else frozenset())
 
 
-def _of_listing(kind: str, row: Row) -> Ending:
+def _of_listing(kind: str, fault: Fault, row: Row) -> Ending:
     """Refuse listings that cannot be relied upon, where something rests on them (c01)."""
     lasting = _BY_NAME[f"{kind}-for-good"].ending
     if row.call == "list_objects":
         return lasting
     if kind == "page-without-end" and row.call != "list_uploads":
         return lasting
+    if kind == "page-without-end" and fault.lasts:
+        # There are none: without an end, nothing is said at all.
+        return Failed(retryable=True, reason="lists nothing, nor an end")
     # The same part listed twice is one part (ADR 0011); uploads and parts need no order; and what
     # uploads there were before this one, need not be known to copy.
     return HEALED

@@ -415,11 +415,11 @@ class Plan(Scenario):
     """List both sides and store what differs."""
 
     def prepare(self) -> None:
-        """Put an old object into the target."""
+        """Put old objects into the target."""
         world = self.world
-        world.shared.client.put_object(
-            Bucket=world.shared.bucket, Key=world.prefix + LARGE, Body=OLD
-        )
+        for name in (LARGE, SMALL):
+            key = world.prefix + name
+            world.shared.client.put_object(Bucket=world.shared.bucket, Key=key, Body=OLD)
         self.found: set[str] = set()
 
     def attempt(self) -> None:
@@ -438,8 +438,8 @@ class Plan(Scenario):
         assert self.found == {self.world.prefix + name for name in (LARGE, SMALL)}
 
     def check_whole(self) -> None:
-        """Find the old object."""
-        assert self.world.target_data(LARGE) == OLD
+        """Find the old objects."""
+        assert [self.world.target_data(name) for name in (LARGE, SMALL)] == [OLD, OLD]
 
 
 class Verify(Copy):
