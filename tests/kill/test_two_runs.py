@@ -45,11 +45,13 @@ def test_c15_two_runs_at_once_make_one_right_object(stage: DistributedStage) -> 
     """
     with stage.target_wire.hold(AfterFirst(4, SENDS)) as hold:
         first = Copy.begin(stage, TWO_AT_ONCE)
-        second = Copy.begin(stage, TWO_AT_ONCE, anew=False)
-        pids = {copy.processes().task for copy in (first, second)}
-        # The first has eight parts under way, the ninth that waits is the second's.
-        hold.wait(count=IN_FLIGHT + 1, deadline_s=60)
+        hold.wait(count=IN_FLIGHT, deadline_s=60)
+        first.wait_acknowledged(4)
         landed = {part_of(e) for e in first.sent() if is_answered(e)}
+        second = Copy.begin(stage, TWO_AT_ONCE, anew=False)
+        # The ninth that waits is the second's.
+        hold.wait(count=IN_FLIGHT + 1, deadline_s=60)
+        pids = {copy.processes().task for copy in (first, second)}
         hold.release()
         reports = [first.finish(), second.finish()]
     assert len(pids) == 2

@@ -14,6 +14,7 @@ from tests.kill.large_copy import (
     moving,
     part_of,
 )
+from tests.support import watchdog
 from tests.support.celery_backend import WORKERS
 from tests.support.distributed_stage import DistributedStage
 from tests.support.processes import wait_until
@@ -137,6 +138,18 @@ def test_c14_a_worker_that_ends_at_once_leaves_a_copy_that_goes_on_at_the_other(
     with halted(stage, 11) as copy:
         processes = copy.processes()
         os.kill(processes.main, signal.SIGQUIT)
+        copy.note_end(processes)
+    copy.check_resumed(copy.finish())
+    assert "CopyStoppedError" in copy.log(1)
+
+
+def test_c14_a_worker_whose_processes_are_all_told_to_end_leaves_a_copy_that_goes_on(
+    stage: DistributedStage,
+) -> None:
+    """SIGTERM to each of them, as systemd stops a service: the task is told more than once."""
+    with halted(stage, 8) as copy:
+        processes = copy.processes()
+        watchdog.signal_all(watchdog.members({processes.main}), signal.SIGTERM)
         copy.note_end(processes)
     copy.check_resumed(copy.finish())
     assert "CopyStoppedError" in copy.log(1)
