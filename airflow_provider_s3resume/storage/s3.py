@@ -353,8 +353,11 @@ class S3Store:
             **checksum_parameters(checksum, operation, subject),
             **self._conditions(operation, key, condition, honoured=conditional),
         }
+        if self.capabilities.full_object_checksum:
+            # As old as full-object checksums; not all services take a header that they do not know.
+            parameters["MpuObjectSize"] = size
         if checksum is not None:
-            parameters |= {"ChecksumType": "FULL_OBJECT", "MpuObjectSize": size}
+            parameters["ChecksumType"] = "FULL_OBJECT"
         repeated = None if checksum is not None or algorithm is None else algorithm
         chosen = [completed_part(part, repeated) for part in parts]
         answer = self._write(
