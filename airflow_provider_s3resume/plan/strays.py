@@ -20,6 +20,9 @@ LEAST_AGE_S = HOUR_S
 """Well above the 15 minutes that a worker's clock may be wrong by before S3 refuses it
 (RequestTimeTooSkewed, "Authenticating Requests: AWS Signature Version 4")."""
 
+SKEW_S = 900.0
+"""What the clocks of a worker and of the store may differ by (the same)."""
+
 UNKNOWN_UPLOADS = "*"
 """Among the uploads before an intent: they could not be listed, so any may have been there."""
 
@@ -70,14 +73,20 @@ def own_ids(checkpoint: Checkpoint) -> tuple[str, ...]:
     return tuple(dict.fromkeys(upload_id for upload_id in ids if upload_id is not None))
 
 
+def knows_uploads(intent: Checkpoint) -> bool:
+    """Tell whether an intent says which uploads of its key there were before it."""
+    return UNKNOWN_UPLOADS not in intent.uploads_before
+
+
 def may_be_of_intent(checkpoint: Checkpoint, upload_id: str, initiated: float) -> bool:
     """Tell whether a kill between Create and the record of its id may have left this upload.
 
-    It was not there before the intent, and was begun since. That it is empty, too, has to be seen.
+    It was not there before the intent, as far as the intent knows, and was begun since. That it is
+    empty, too, has to be seen.
 
     :param initiated: of an upload of exactly the record's key, seconds since the epoch.
     """
-    if checkpoint.upload_id is not None or UNKNOWN_UPLOADS in checkpoint.uploads_before:
+    if checkpoint.upload_id is not None:
         return False
     known = {*checkpoint.uploads_before, *checkpoint.superseded}
-    return upload_id not in known and initiated >= checkpoint.started
+    return upload_id not in known and initiated >= checkpoint.started - SKEW_S

@@ -69,6 +69,18 @@ class StateLocation:
         marker = {"format": FORMAT, "schema": SCHEMA, "id": str(uuid.uuid4()), "created": now}
         self.write_text(MARKER, dumps(marker))
 
+    def check_ours(self) -> None:
+        """Make sure that the location is ours already; nothing is written.
+
+        :raises InvalidInputError: if our marker is not there.
+        """
+        if not has_marker(self.store, self.prefix):
+            raise InvalidInputError(
+                "state_uri",
+                found=f"{self.store.bucket}/{self.prefix} without a marker of this provider",
+                accepted="the state location of a sync that has run",
+            )
+
     def is_in(self, store: ObjectStore) -> bool:
         """Tell whether the location lies in this bucket."""
         return (self.store.service, self.store.bucket) == (store.service, store.bucket)

@@ -54,6 +54,7 @@ class CleaningReport:
     :param records_elsewhere: old ones of other targets that share the state location.
     :param records_unreadable: damaged, or of a newer version; left alone.
     :param records_old: that nothing was written to for so long.
+    :param records_unknown: of them, intents of which the target does not tell what they left.
     :param records_forgotten: of them, those that were removed.
     :param records_taken_up: of them, those that a copy wrote to meanwhile; left to it.
     :param stray_uploads: unfinished uploads that old records name; ``stray_bytes`` in their parts.
@@ -78,6 +79,7 @@ class CleaningReport:
     records_elsewhere: int = 0
     records_unreadable: int = 0
     records_old: int = 0
+    records_unknown: int = 0
     records_forgotten: int = 0
     records_taken_up: int = 0
     stray_uploads: int = 0
@@ -164,6 +166,11 @@ class CleaningReport:
             f"old records that a copy took up meanwhile: {self.records_taken_up}",
             f"uploads that no record names, left alone: {foreign}",
         ]
+        if self.records_unknown:
+            lines.append(
+                f"records kept, as the uploads of their keys could not be listed: "
+                f"{self.records_unknown}"
+            )
         if self.foreign_unknown:
             lines.append(f"there may be more of them: {self.foreign_unknown}")
         lines += [

@@ -21,7 +21,13 @@ from airflow_provider_s3resume.exceptions import (
     UnsupportedError,
 )
 from airflow_provider_s3resume.plan.digests import normal_etag
-from airflow_provider_s3resume.plan.strays import CleaningRules, key_at, may_be_of_intent, own_ids
+from airflow_provider_s3resume.plan.strays import (
+    CleaningRules,
+    key_at,
+    knows_uploads,
+    may_be_of_intent,
+    own_ids,
+)
 from airflow_provider_s3resume.storage.base import uri_of
 from airflow_provider_s3resume.transfer.checkpoints import CheckpointRecords, Stored
 from airflow_provider_s3resume.transfer.cleanup import abort_for_good, parts_of_upload
@@ -72,7 +78,7 @@ def clean_strays(
     :returns: the report, failures included: see :meth:`CleaningReport.raise_for_failures`.
     """
     target.check_access(prefix)
-    state.ensure(now)
+    state.check_ours()
     report = CleaningReport(
         run_id=run_id,
         target=f"{target.service} {uri_of(target, prefix)}",
@@ -234,7 +240,11 @@ class _Cleaner:
         ours = [self._measured(key, upload_id) for upload_id in own_ids(stored.checkpoint)]
         strays = [upload for upload in ours if upload is not None]
         of_intent = self._of_intent(key, stored.checkpoint)
-        if self._rules.abort_empty_uploads_of_intents:
+        if of_intent is None:
+            with self._lock:
+                self._report.records_unknown += 1
+            return  # The record is all that names an upload that may be there.
+        if self._rules.abort_empty_uploads_of_intents and knows_uploads(stored.checkpoint):
             strays += of_intent
         with self._lock:
             for upload in strays:
@@ -247,15 +257,18 @@ class _Cleaner:
         if not self._rules.dry_run and set(of_intent) <= set(strays):
             self._clear(listed, stored, strays)
 
-    def _of_intent(self, key: str, checkpoint: Checkpoint) -> list[FoundUpload]:
-        """Return empty uploads that only an intent points at: they may be another tool's."""
+    def _of_intent(self, key: str, checkpoint: Checkpoint) -> list[FoundUpload] | None:
+        """Return empty uploads that only an intent points at: they may be another tool's.
+
+        ``None`` if the target does not tell which there are.
+        """
         if checkpoint.upload_id is not None:
             return []
         try:
             uploads = self._target.list_uploads(key)
         except (ListingError, UnsupportedError, AccessDeniedError) as error:
             log.warning("%s: uploads of an intent are not known: %s", key, error)
-            return []
+            return None
         return [
             FoundUpload(key=key, upload_id=one.upload_id, bytes=0, initiated=one.initiated)
             for one in uploads

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+from airflow_provider_s3resume.transfer.state import FORMAT, MARKER, SCHEMA
 from tests.e2e.places import Places
 from tests.support.stage import TARGET_CONN
 
@@ -31,6 +33,8 @@ def run(places: Places, **conf: object) -> tuple[str, dict[str, Any]]:
 def test_c34_uploads_of_others_are_counted_and_left(places: Places) -> None:
     """With the dry run on and off; the report lies in the state location."""
     client, bucket = places.stage.target.client(), places.bucket
+    marker = json.dumps({"format": FORMAT, "schema": SCHEMA})
+    client.put_object(Bucket=bucket, Key=f".s3resume/{MARKER}", Body=marker.encode())
     upload = client.create_multipart_upload(Bucket=bucket, Key="data/theirs")["UploadId"]
     client.upload_part(
         Bucket=bucket, Key="data/theirs", UploadId=upload, PartNumber=1, Body=b"theirs"

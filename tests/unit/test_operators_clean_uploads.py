@@ -64,6 +64,11 @@ def leave_stray(target: MemoryStore, state: MemoryStore, key: str, *, age_s: flo
     return upload_id
 
 
+def have_state(buckets: Buckets) -> None:
+    """Make the state location, as a sync would have done."""
+    StateLocation(buckets.target).ensure(buckets.target.state.clock())
+
+
 def run(**arguments: Any) -> dict[str, Any]:
     """Run a task with these arguments."""
     task = CleanStrayUploadsOperator(task_id="clean", **{**TARGET, **arguments})
@@ -129,7 +134,7 @@ def test_c41_arguments_that_cannot_be_used_fail_at_once(
 
 def test_unknown_parameters_of_a_run_are_refused(buckets: Buckets) -> None:
     """A misspelt ``dry_run`` must not pass for its default, nor the other way round."""
-    del buckets
+    have_state(buckets)
     task = CleanStrayUploadsOperator(task_id="clean", **TARGET, refuse_unknown_params=True)
     with pytest.raises(AirflowFailException, match="dryrun"):
         task.execute(context_of(task, conf={"dryrun": True}, dag_params={"dry_run": True}))
@@ -187,6 +192,7 @@ def test_the_examples_arguments_are_what_its_form_gives(
     buckets: Buckets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rendered as Airflow renders them, its task runs; a run by hand may switch the dry run off."""
+    have_state(buckets)
     seen: list[CleaningRules] = []
     rules = CleanStrayUploadsOperator.rules
 

@@ -15,8 +15,10 @@ from airflow_provider_s3resume.exceptions import (
     InvalidInputError,
     ListingError,
     ObjectsFailedError,
+    StoreError,
     ThrottledError,
     TransientStoreError,
+    UnsupportedError,
 )
 from airflow_provider_s3resume.plan.attempts import rule_for
 from airflow_provider_s3resume.plan.strays import DAY_S, HOUR_S, CleaningRules
@@ -348,9 +350,11 @@ def test_c34_an_intent_that_could_not_list_uploads_makes_none_ours(world: World)
     (there,) = killed_at(world, "CreateMultipartUpload")
     intent = world.checkpoint()
     world.change_checkpoint(lambda c: replace(c, uploads_before=("*",)))
-    assert clean(world, INTENTS).stray_uploads == 0
+    report = clean(world, INTENTS)
+    assert (report.stray_uploads, report.doubtful_uploads) == (0, 1)
     assert set(world.target.uploads) == {there}
-    world.records.save(replace(intent, started=NOW + 1), None)
+    assert len(world.checkpoint_names()) == 1  # It names what may be ours.
+    world.change_checkpoint(lambda c: replace(c, uploads_before=(), started=NOW + 901))
     assert clean(world, INTENTS).stray_uploads == 0
     assert set(world.target.uploads) == {there}
     world.records.save(intent, None)
@@ -456,6 +460,7 @@ def test_foreign_uploads_are_counted_and_never_touched(world: World) -> None:
 
 def test_foreign_uploads_that_cannot_be_looked_into_are_no_failure(world: World) -> None:
     """They are counted all the same."""
+    world.state.ensure(NOW)
     world.target.create_upload("a", NewUpload())
 
     def deny(moment: Moment) -> None:
@@ -642,8 +647,28 @@ def test_c33_only_a_location_of_ours_is_cleaned() -> None:
         clean(world)
     assert set(world.target.uploads) == ours
     empty = StateLocation(world.state_store, "elsewhere/")
-    report = clean_strays(world.target, empty, REAL, run_id="run", now=LATER, stop=StopSignal())
-    assert (report.records, report.foreign_uploads) == (0, 1)
+    with pytest.raises(InvalidInputError, match="state_uri"):
+        clean_strays(world.target, empty, REAL, run_id="run", now=LATER, stop=StopSignal())
+    assert not any(key.startswith("elsewhere/") for key in world.state_store.objects)
+
+
+@pytest.mark.parametrize("error", [AccessDeniedError, UnsupportedError])
+def test_c34_an_intent_whose_uploads_cannot_be_listed_is_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch, error: type[StoreError]
+) -> None:
+    """It is all that names one that may be there; the report says so."""
+    (ours,) = killed_at(world, "CreateMultipartUpload")
+
+    def refuse(key: str) -> None:
+        raise error("ListMultipartUploads", key, "told to")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.target, "list_uploads", refuse)
+        report = clean(world, INTENTS)
+    assert (report.records_unknown, report.records_forgotten) == (1, 0)
+    assert "could not be listed: 1" in report.short_text()
+    assert set(world.target.uploads) == {ours}
+    assert clean(world, INTENTS).uploads_aborted == 1
 
 
 @pytest.mark.parametrize("older_than_s", [0, -1, 3599.9, float("nan")])
