@@ -24,6 +24,7 @@
     ├── TargetChangedError           the target is no longer the object that the plan saw
     ├── VerificationError            * the proof of a copy does not match its source
     ├── CopyStoppedError             * SIGTERM, on_kill or a timeout: state was kept
+    ├── UnexpectedError              * of no kind that is known here
     └── ReportedError                (*) what failed elsewhere, told by its kinds
         └── ObjectsFailedError       (*) some objects of a batch or run failed
 
@@ -163,6 +164,12 @@ class VerificationError(S3ResumeError):
 
 class CopyStoppedError(S3ResumeError):
     """The copy was told to stop; what was acknowledged is kept for the next attempt."""
+
+    retryable = True
+
+
+class UnexpectedError(S3ResumeError):
+    """Something failed in a way that nothing here foresees; it is not known to be hopeless."""
 
     retryable = True
 

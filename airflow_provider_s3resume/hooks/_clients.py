@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import io
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore.loaders import Loader
+from botocore.loaders import create_loader
 
 if TYPE_CHECKING:
     from boto3.session import Session
     from botocore.awsrequest import AWSRequest
+    from botocore.loaders import Loader
     from mypy_boto3_s3.client import S3Client
-
-_LOADER: Final = Loader()
-"""Of all clients: what describes S3 and its endpoints takes 10 MiB each time it is read."""
 
 _CREATED: Final = "request-created.s3"
 _KEPT: Final = "s3resume-body"
@@ -22,7 +21,20 @@ _KEPT: Final = "s3resume-body"
 def share_descriptions(session: Session) -> None:
     """Let a session's clients use what those of other sessions have read."""
     # A session of boto3 has no name for it; the session of botocore beneath it has.
-    session._session.register_component("data_loader", _LOADER)  # noqa: SLF001
+    beneath = session._session  # noqa: SLF001
+    loader = _loader_of(beneath.get_config_variable("data_path"))
+    beneath.register_component("data_loader", loader)
+
+
+@cache
+def _loader_of(search_path: str | None) -> Loader:
+    """Return the loader of all clients: what it reads for S3 and its endpoints takes 10 MiB.
+
+    :param search_path: where users keep descriptions of their own: ``AWS_DATA_PATH``, or
+        ``data_path`` of a profile. There is hardly ever more than one.
+    """
+    loader: Loader = create_loader(search_path)
+    return loader
 
 
 def sign_without_copies(client: S3Client) -> None:
@@ -50,10 +62,14 @@ def _take_back(request: AWSRequest, **_: Any) -> None:  # noqa: ANN401 - whateve
 
 
 class _Lent(io.RawIOBase):
-    """A buffer as a file, to be read from its start."""
+    """A buffer as a file, to be read from its start.
+
+    It looks at the buffer only while it is read. If signing fails, nobody takes the buffer back,
+    and the request may wait for the garbage collector: a view of it would keep its memory so long.
+    """
 
     def __init__(self, data: bytearray) -> None:
-        self._view = memoryview(data)
+        self._data = data
         self._at = 0
 
     def readable(self) -> bool:
@@ -67,18 +83,18 @@ class _Lent(io.RawIOBase):
     def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401 - whatever has a buffer
         """Fill the start of ``buffer``; 0 at the end."""
         into = memoryview(buffer).cast("B")
-        piece = self._view[self._at : self._at + len(into)]
-        into[: len(piece)] = piece
-        self._at += len(piece)
-        return len(piece)
+        with memoryview(self._data) as data, data[self._at : self._at + len(into)] as piece:
+            into[: len(piece)] = piece
+            self._at += len(piece)
+            return len(piece)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         """Go on reading elsewhere."""
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: len(self._view)}[whence]
-        self._at = min(max(0, start + offset), len(self._view))
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: len(self._data)}[whence]
+        self._at = min(max(0, start + offset), len(self._data))
         return self._at
 
     def close(self) -> None:
         """Let the buffer go."""
-        self._view.release()
+        self._data = bytearray()
         super().close()

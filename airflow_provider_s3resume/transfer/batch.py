@@ -18,6 +18,7 @@ from airflow_provider_s3resume.exceptions import (
     CopyStoppedError,
     ObjectsFailedError,
     S3ResumeError,
+    UnexpectedError,
 )
 from airflow_provider_s3resume.plan.manifest import BatchRef, CopyEntry, check_age
 from airflow_provider_s3resume.plan.parts import check_part_size
@@ -272,8 +273,9 @@ class _Run:
 def _unexpected(error: Exception) -> S3ResumeError:
     """Return an error of ours for one that should not have come up here.
 
-    Its text may hold anything, a secret included: only its kind and place are told.
+    Its text may hold anything, a secret included: only its kind and place are told. Nothing says
+    that another attempt meets it again, and Airflow makes no more of these than it was told to.
     """
     place = "".join(traceback.format_tb(error.__traceback__))
     log.error("unexpected %s at\n%s", type(error).__name__, place)
-    return S3ResumeError(f"unexpected {type(error).__name__}; the task's log says where")
+    return UnexpectedError(f"unexpected {type(error).__name__}; the task's log says where")

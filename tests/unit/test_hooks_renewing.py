@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -46,11 +47,12 @@ class Maker:
     """Makes stores, and counts them."""
 
     def __init__(self, *, fail: Exception | None = None) -> None:
-        self.made = 0
+        self.made = self.asked = 0
         self.fail = fail
 
     def __call__(self) -> MemoryStore:
         """Make one."""
+        self.asked += 1
         if self.made and self.fail is not None:
             raise self.fail
         self.made += 1
@@ -92,6 +94,59 @@ def test_c41_new_credentials_that_are_refused_at_once_are_not_renewed_again() ->
     refuse(store)
     store.renew()
     assert make.made == 3
+
+
+def test_c41_a_blip_while_renewing_is_over_with_the_next_try() -> None:
+    """Other than a client that was made, a try that failed holds nobody up for a second."""
+    blip = TransientStoreError("AssumeRole", "sts", "no answer")
+    make, clock = Maker(fail=blip), Clock()
+    store = RenewableStore(make, clock)
+    refuse(store)
+    with pytest.raises(TransientStoreError):
+        store.renew()
+    make.fail = None
+    clock.now += _renewing.NOT_AGAIN_S
+    assert _renewing.NOT_AGAIN_S < _renewing.BETWEEN_S
+    store.renew()
+    assert make.made == 2
+
+
+def test_c41_one_asks_for_all_that_wait_and_all_hear_the_same() -> None:
+    """Each raises an error of its own: many threads must not write into one traceback."""
+    count, clock = 16, Clock()
+    blip, all_in = ThrottledError("AssumeRole", "sts", "Throttling"), threading.Barrier(count)
+    make = Maker(fail=blip)
+    store = RenewableStore(make, clock)
+
+    def renew(_: int) -> StoreError:
+        refuse(store)
+        all_in.wait(10)
+        with pytest.raises(StoreError) as raised:
+            store.renew()
+        return raised.value
+
+    with ThreadPoolExecutor(count) as threads:
+        errors = list(threads.map(renew, range(count)))
+    assert make.asked == 2
+    assert {(type(error), str(error)) for error in errors} == {(ThrottledError, str(blip))}
+    assert len({id(error) for error in errors}) == count
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, OSError, KeyError])
+def test_c41_whatever_else_fails_while_renewing_is_worth_another_try(
+    kind: type[Exception], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of SAML, of a session factory: it is told by its class and place, never by its text."""
+    caplog.set_level(logging.DEBUG)
+    text = "assertion" + "=secret"
+    store = RenewableStore(Maker(fail=kind(text)), Clock())
+    refuse(store)
+    with pytest.raises(TransientStoreError, match=kind.__name__) as raised:
+        store.renew()
+    assert raised.value.operation == "RenewCredentials"
+    assert raised.value.__cause__ is raised.value.__context__ is None
+    assert text not in caplog.text + str(raised.value)
+    assert "raise self.fail" in caplog.text
 
 
 def test_c41_connections_are_read_in_one_thread_at_a_time() -> None:

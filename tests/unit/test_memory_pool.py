@@ -12,9 +12,10 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.config import Config
+from botocore.exceptions import NoCredentialsError
 
 from airflow_provider_s3resume.hooks._clients import sign_without_copies
 from airflow_provider_s3resume.plan.parts import MIB
@@ -129,15 +130,7 @@ def test_c20_a_small_budget_has_few_objects_under_way(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "https://127.0.0.1:9"])
 def test_c20_a_part_is_signed_and_sent_where_it_lies(url: str) -> None:
     """The SDK copies what it signs; it is lent the buffer as a file, and sends the buffer."""
-    client: Any = boto3.client(
-        "s3",
-        endpoint_url=url,
-        region_name="us-east-1",
-        aws_access_key_id="key",
-        aws_secret_access_key="secret",
-        config=Config(request_checksum_calculation="when_required"),
-    )
-    sign_without_copies(client)
+    client = lending(url)
     sent: list[object] = []
 
     def answer(request: AWSPreparedRequest, **_: object) -> AWSResponse:
@@ -151,3 +144,36 @@ def test_c20_a_part_is_signed_and_sent_where_it_lies(url: str) -> None:
     assert sent[0] is data
     assert str(sent[1]).startswith(("AWS4-HMAC-SHA256", "b'AWS4"))
     data.clear()  # Nobody looks at it any more.
+
+
+def test_c20_a_part_that_could_not_be_signed_is_given_back_at_once() -> None:
+    """The request may wait for the collector, and nobody takes the buffer out of it."""
+    client, kept, data = lending("http://127.0.0.1:9"), list[object](), bytearray(b"some data")
+
+    def refuse(request: AWSRequest, **_: object) -> None:
+        # As one that signs does: it reads, and then it fails.
+        lent: Any = request.data
+        assert lent.read(4) == b"some"
+        kept.append(request)
+        raise NoCredentialsError
+
+    client.meta.events.register("before-sign.s3", refuse)
+    with pytest.raises(NoCredentialsError):
+        client.upload_part(Bucket="bucket", Key="k", UploadId="u", PartNumber=1, Body=data)
+    assert len(kept) == 1
+    empty(data)
+    assert data == b""
+
+
+def lending(url: str) -> Any:
+    """Return a client that lends what it signs."""
+    client: Any = boto3.client(
+        "s3",
+        endpoint_url=url,
+        region_name="us-east-1",
+        aws_access_key_id="key",
+        aws_secret_access_key="secret",
+        config=Config(request_checksum_calculation="when_required"),
+    )
+    sign_without_copies(client)
+    return client

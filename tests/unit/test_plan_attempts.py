@@ -21,6 +21,7 @@ from airflow_provider_s3resume.exceptions import (
     StoreError,
     ThrottledError,
     TransientStoreError,
+    UnexpectedError,
     VerificationError,
 )
 from airflow_provider_s3resume.plan.attempts import RULES, Wait, rule_for
@@ -102,7 +103,14 @@ def test_c41_what_a_retry_cannot_help_has_no_rule() -> None:
     """Nobody waits for it."""
     assert rule_for(made(AccessDeniedError)) is None
     assert rule_for(ListingError("a page out of order")) is None
-    assert rule_for(S3ResumeError("unexpected KeyError")) is None
+    assert rule_for(S3ResumeError("unknown")) is None
+
+
+def test_c41_a_surprise_is_waited_for_as_airflow_is_told_to() -> None:
+    """It is not known to be hopeless, and nothing says how long it lasts."""
+    rule = rule_for(UnexpectedError("unexpected KeyError"))
+    assert rule is not None
+    assert (rule.error, rule.wait) == (S3ResumeError, None)
 
 
 def test_rules_stand_in_the_order_of_their_waits() -> None:
