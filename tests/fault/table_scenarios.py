@@ -40,7 +40,7 @@ from airflow_provider_s3resume.transfer.verification import verify_run
 from tests.conftest import SeaweedPair
 from tests.fault.table_calls import HUGE, LARGE, SMALL, Row
 from tests.fault.table_faults import QUICK_TIMES, Fault
-from tests.support.endpoints import S3Endpoint
+from tests.support.endpoints import CLIENTS, NO_PROXIES, S3Endpoint
 from tests.support.tls import Certificate
 from tests.support.wire import Wire
 from tests.support.wire_rules import Match, Replace, Rule
@@ -140,16 +140,17 @@ def make_store(
 ) -> ObjectStore:
     """Return a store as a hook would make it; its service is named by its side."""
     settings = store_settings_from_extra(extra)
-    options: dict[str, Any] = client_config(settings)
-    client = boto3.client(
-        "s3",
-        endpoint_url=endpoint.endpoint_url,
-        aws_access_key_id=endpoint.access_key,
-        aws_secret_access_key=endpoint.secret_key,
-        region_name=endpoint.region,
-        verify=str(endpoint.ca_file) if endpoint.ca_file else None,
-        config=Config(**options),
-    )
+    options: dict[str, Any] = {**client_config(settings), "proxies": NO_PROXIES}
+    with CLIENTS:
+        client = boto3.client(
+            "s3",
+            endpoint_url=endpoint.endpoint_url,
+            aws_access_key_id=endpoint.access_key,
+            aws_secret_access_key=endpoint.secret_key,
+            region_name=endpoint.region,
+            verify=str(endpoint.ca_file) if endpoint.ca_file else None,
+            config=Config(**options),
+        )
     raw = S3Store(client, bucket, service=f"http://{side}", settings=settings)
     # A store that cannot renew its credentials would not try again when they have expired.
     return build_store(raw, retry=policy, refresh=lambda: None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 REGION = "us-east-1"
+CLIENTS = threading.Lock()
+"""Held while a client is made: boto3's own session is not for several threads."""
+
+NO_PROXIES: dict[str, str] = {}
+"""Given, as looking for them reads the whole environment, which pytest writes to meanwhile."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,20 +38,22 @@ class S3Endpoint:
 
     def client(self, *, max_attempts: int = 3, read_timeout_s: float = 60) -> S3Client:
         """Return a boto3 client: path style, and as many attempts as told, the first included."""
-        return boto3.client(
-            "s3",
-            endpoint_url=self.endpoint_url,
-            aws_access_key_id=self.access_key,
-            aws_secret_access_key=self.secret_key,
-            region_name=self.region,
-            verify=str(self.ca_file) if self.ca_file else None,
-            config=Config(
-                s3={"addressing_style": "path"},
-                retries={"total_max_attempts": max_attempts, "mode": "standard"},
-                connect_timeout=5,
-                read_timeout=read_timeout_s,
-            ),
-        )
+        with CLIENTS:
+            return boto3.client(
+                "s3",
+                endpoint_url=self.endpoint_url,
+                aws_access_key_id=self.access_key,
+                aws_secret_access_key=self.secret_key,
+                region_name=self.region,
+                verify=str(self.ca_file) if self.ca_file else None,
+                config=Config(
+                    s3={"addressing_style": "path"},
+                    retries={"total_max_attempts": max_attempts, "mode": "standard"},
+                    connect_timeout=5,
+                    read_timeout=read_timeout_s,
+                    proxies=NO_PROXIES,
+                ),
+            )
 
     def airflow_connection(self, **extra: object) -> str:
         """Return the JSON of an Airflow connection of type ``aws``, for AIRFLOW_CONN_…."""
