@@ -50,6 +50,8 @@ PROBE_SHARE: Final = 0.5
 DOUBLE_S: Final = 0.25
 """Seconds in which the rate is doubled after that."""
 _LEAST_TRIP_S: Final = 0.001
+_MOST_RATE: Final = 1e6
+"""Requests a second: more than any process sends, and no number grows without end."""
 
 
 @dataclass(slots=True)
@@ -77,14 +79,15 @@ class _Limit:
     threshold: float = math.inf
 
     def rate_at(self, now: float) -> float:
-        since = max(0.0, now - self.cut_at)
+        # A power of a longer time would not be a number any more.
+        since = min(max(0.0, now - self.cut_at), FORGET_S)
         if self.doubling:
-            return self._doubled(since)
+            return min(self._doubled(since), _MOST_RATE)
         if since < PLATEAU_S:
             curve = self.goal - (self.goal - self.rate) * (1 - since / PLATEAU_S) ** 3
         else:
             curve = _beyond(self.goal, since - PLATEAU_S)
-        return max(self.rate * (1 + LINE_PER_S * since), curve)
+        return min(max(self.rate * (1 + LINE_PER_S * since), curve), _MOST_RATE)
 
     def _doubled(self, since: float) -> float:
         doubled_s = DOUBLE_S * math.log2(max(1.0, self.threshold / self.rate))
@@ -131,17 +134,19 @@ class Flow:
 
     def pause(self, now: float) -> float | None:
         """Return the seconds until the next request may begin, ``None`` if one has to end first."""
+        self._forget(now)
         limit = self._limit
         if limit is None:
-            return 0.0
-        if now - limit.cut_at > FORGET_S:
-            self._limit = None
             return 0.0
         # A refusal comes soon: what has been in flight for a while is as good as accepted.
         probing = limit.probing_since is not None and now - self._began_at < SPAN_S
         if self.in_flight >= math.floor(limit.window) or (probing and limit.probes):
             return None
         return max(0.0, self._next_at - now)
+
+    def _forget(self, now: float) -> None:
+        if self._limit is not None and now - self._limit.cut_at > FORGET_S:
+            self._limit = None
 
     def begin(self, now: float) -> None:
         """Count a request that begins."""
@@ -159,6 +164,7 @@ class Flow:
 
     def accept(self, now: float, began: float) -> None:
         """Count the end of a request that was carried out, or refused for a reason of its own."""
+        self._forget(now)
         is_new = self._end(began)
         self._see(now, accepted=True)
         if self._limit is not None:
@@ -188,6 +194,8 @@ class Flow:
 
         :param began: one that began before the last decrease says nothing about it.
         """
+        # Whatever takes longer than a limit lasts may be refused at its end.
+        self._forget(now)
         is_new = self._end(began)
         self.refused += 1
         self._see(now, accepted=False)

@@ -110,7 +110,8 @@ class Adaptive(Layer):
             if not in_turn:
                 # A page that began elsewhere than was guessed.
                 with self._lock:
-                    self.flow.begin(self.clock())
+                    began = self.clock()
+                    self.flow.begin(began)
                 self._refused(began, error)
             raise
 

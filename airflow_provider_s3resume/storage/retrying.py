@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,7 +31,9 @@ Wait = Callable[[float], bool]
 _NOT_CARRIED_OUT: Final = (ThrottledError, CredentialsExpiredError, DigestRejectedError)
 """Refusals: after these a write has certainly not taken effect."""
 
-
+LONE_ATTEMPTS: Final = 50
+"""Refusals in a row without which no call is given up while others are accepted: of requests of
+which half are accepted, fewer than one in 2**50 is refused so often by chance."""
 REFRESH_AGAIN_S: Final = 60.0
 """Seconds after which credentials that were refreshed for a call may have expired again."""
 
@@ -50,12 +53,14 @@ class RetryPolicy:
 
     Throttled calls have waits of their own. These are short, as ``storage.adaptive`` says when a
     call is made; they grow for the sake of a single key that the service refuses while it accepts
-    others. There is no limit to such tries as long as the store accepts any.
+    others. Such tries go on while the store accepts any, but for ``lone_s``.
 
     :param attempts: tries in all, of calls that are not throttled.
     :param deadline_s: no try of these begins later than this after the first one.
-    :param patience_s: a throttled call is given up if the store has accepted no call at all for so
-        long.
+    :param patience_s: a throttled call is given up if the store has refused all calls for so long.
+    :param lone_s: a throttled call is given up if it was itself refused for so long, at least
+        ``LONE_ATTEMPTS`` times, though of the other calls meanwhile no more were refused than
+        accepted.
     :param throttled_attempts: tries in all of a throttled call, ``None`` for no limit.
     """
 
@@ -66,6 +71,7 @@ class RetryPolicy:
     throttled_base_s: float = 0.05
     throttled_most_s: float = 5.0
     patience_s: float = 600.0
+    lone_s: float = 3600.0
     deadline_s: float = 600.0
 
     def pause(self, error: StoreError, failures: int, chance: float) -> float | None:
@@ -110,8 +116,10 @@ class Retrying(Layer):
         self.refresh = refresh
         self.clock = clock
         self.chance = chance
-        # Written by many threads, of which any may be the last.
+        # Written by many threads, of which any may be the last; about how many is enough.
         self.accepted_at = -math.inf
+        self.accepted = 0
+        self.silence = _Silence()
 
     def around(self, call: StoreCall, act: Callable[[], T]) -> T:
         """Make a call until it succeeds, or another try cannot help.
@@ -130,11 +138,15 @@ class Retrying(Layer):
                 tries.again_after(error)
             except StoreError:
                 # An answer, and none about too many requests.
-                self.accepted_at = self.clock()
+                self._count_accepted()
                 raise
             else:
-                self.accepted_at = self.clock()
+                self._count_accepted()
                 return result
+
+    def _count_accepted(self) -> None:
+        self.accepted_at = self.clock()
+        self.accepted += 1
 
     def list_objects(
         self, prefix: str = "", key_range: KeyRange = ALL_KEYS
@@ -160,11 +172,47 @@ class Retrying(Layer):
                     raise
                 tries.again_after(error)
             else:
+                self._count_accepted()
                 return
 
     def _stopped(self, error: StoreError) -> CopyStoppedError:
         uri = uri_of(self)
         return CopyStoppedError(f"stopped while waiting to call {uri} again after: {error}")
+
+
+class _Silence:
+    """Since when a store refuses everything; shared by all threads that call it.
+
+    It begins with the first refusal after an acceptance. Time in which nobody called is no part of
+    it; after a patience's worth of such time it begins anew with the next refusal.
+    """
+
+    def __init__(self) -> None:
+        self.refused = 0
+        self._since = self._asked_at = -math.inf
+        self._lock = threading.Lock()
+
+    def ask(self, now: float) -> None:
+        """Note that a try has ended without an answer."""
+        with self._lock:
+            self._asked_at = max(self._asked_at, now)
+
+    def refuse(self, began: float, now: float, accepted_at: float, policy: RetryPolicy) -> float:
+        """Count a refusal; return the seconds of silence.
+
+        :param began: when the try that was refused began.
+        :param accepted_at: when the store accepted something.
+        """
+        with self._lock:
+            self.refused += 1
+            idle = began - self._asked_at
+            if self._since <= accepted_at or idle > policy.patience_s:
+                self._since = now
+            else:
+                # Those who wait for another try call, in a way.
+                self._since += max(0.0, idle - max(policy.most_s, policy.throttled_most_s))
+            self._asked_at = max(self._asked_at, now)
+            return now - self._since
 
 
 class _Tries:
@@ -175,7 +223,9 @@ class _Tries:
         self._failures = 0
         self._throttled = 0
         self._refreshed_at: float | None = None
-        self.began = self._failing_since = layer.clock()
+        # At the first refusal: when, and how many were accepted and refused by then.
+        self._lone_since = (0.0, 0, 0)
+        self._began = self.began = self._failing_since = layer.clock()
 
     def again_after(self, error: StoreError) -> None:
         """Return when it is time for another try.
@@ -185,18 +235,26 @@ class _Tries:
         """
         layer = self._layer
         if isinstance(error, CredentialsExpiredError):
-            self._refresh_after(error)
-            return
-        count = self._count(error)
+            fault = self._refresh_after(error)
+            if fault is None:
+                self._began = layer.clock()
+                return
+            error = fault
+        now = layer.clock()
+        count = self._count(error, now)
         pause = layer.policy.pause(error, count, layer.chance())
         if pause is None:
             raise error
-        self._check_time(error, layer.clock(), pause)
+        if not isinstance(error, ThrottledError) and (
+            now + pause - self._failing_since > layer.policy.deadline_s
+        ):
+            raise error
         log.info("Trying again in %.1f s, after failure %d: %s", pause, count, error)
         if layer.wait(pause):
             raise layer._stopped(error) from error  # noqa: SLF001 - two classes, one module
+        self._began = layer.clock()
 
-    def _count(self, error: StoreError) -> int:
+    def _count(self, error: StoreError, now: float) -> int:
         """Count a failure among those of its kind; return how many in a row there were.
 
         A call may be refused as one too many for hours: what fails then has tries of its own.
@@ -205,27 +263,40 @@ class _Tries:
             # An answer: the network is there.
             self._failures = 0
             self._throttled += 1
+            self._check_patience(error, now)
             return self._throttled
+        self._layer.silence.ask(now)
         self._failures += 1
         if self._failures == 1 and self._throttled:
-            self._failing_since = self._layer.clock()
+            self._failing_since = now
         return self._failures
 
-    def _check_time(self, error: StoreError, now: float, pause: float) -> None:
+    def _check_patience(self, error: ThrottledError, now: float) -> None:
         layer, policy = self._layer, self._layer.policy
-        if not isinstance(error, ThrottledError):
-            if now + pause - self._failing_since > policy.deadline_s:
-                raise error
-            return
-        silent = now + pause - max(self.began, layer.accepted_at)
-        if silent > policy.patience_s:
-            detail = (
-                f"{error.detail}; given up, as the service has accepted no request at all for "
-                f"{policy.patience_s:.0f} s"
+        silent = layer.silence.refuse(self._began, now, layer.accepted_at, policy)
+        if self._throttled == 1:
+            self._lone_since = (now, layer.accepted, layer.silence.refused - 1)
+        reason = None
+        if silent >= policy.patience_s:
+            reason = f"the service has accepted no request at all for {policy.patience_s:.0f} s"
+        elif self._is_alone(now):
+            reason = (
+                f"this call alone was refused {self._throttled} times in {policy.lone_s:.0f} s and "
+                "more, while the service accepted most others"
             )
+        if reason is not None:
+            detail = f"{error.detail}; given up, as {reason}"
             raise ThrottledError(error.operation, error.subject, detail) from error
 
-    def _refresh_after(self, error: CredentialsExpiredError) -> None:
+    def _is_alone(self, now: float) -> bool:
+        layer, (since, accepted, refused) = self._layer, self._lone_since
+        if now - since < layer.policy.lone_s or self._throttled < LONE_ATTEMPTS:
+            return False
+        others_refused = layer.silence.refused - refused - self._throttled
+        return others_refused <= layer.accepted - accepted
+
+    def _refresh_after(self, error: CredentialsExpiredError) -> TransientStoreError | None:
+        """Refresh the credentials; return the fault that it met, if any."""
         layer, refreshed_at = self._layer, self._refreshed_at
         refresh = layer.refresh
         # A throttled call may last longer than credentials do. One that is refused at once with new
@@ -236,6 +307,13 @@ class _Tries:
         )
         if refresh is None or in_vain:
             raise error
-        self._refreshed_at = now
         log.info("Refreshing expired credentials: %s", error)
-        refresh()
+        try:
+            refresh()
+        except CredentialsExpiredError:
+            raise
+        except TransientStoreError as fault:
+            # None of the store's answers, even if somebody asks for fewer requests.
+            return TransientStoreError(fault.operation, fault.subject, fault.detail)
+        self._refreshed_at = now
+        return None

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_s3resume.storage._flow import Flow
 from tests.support.throttling import Service, Simulation
 
 
@@ -94,3 +95,35 @@ def test_the_simulated_service_throttles() -> None:
     assert [service.takes(0.0) for _ in range(6)] == [True] * 5 + [False]
     assert [service.takes(0.21) for _ in range(3)] == [True, True, False]
     assert Simulation(service=service).rate(since=-1) == pytest.approx(0)
+
+
+STEPS = st.tuples(
+    st.sampled_from(["begin", "accept", "refuse", "refuse", "drop", "pause"]),
+    st.sampled_from([0.0, 0.01, 0.3, 5.0, 59.0, 61.0, 300.0, 1e6, 1e300]),
+    st.integers(0, 20),
+)
+
+
+@settings(max_examples=500)
+@given(steps=st.lists(STEPS, max_size=60))
+def test_c41_no_sequence_of_answers_makes_the_flow_fail(
+    steps: list[tuple[str, float, int]],
+) -> None:
+    """Whenever they come, and however late."""
+    flow, now, begun = Flow(), 0.0, list[float]()
+    for what, later, which in steps:
+        now += later
+        if what == "begin" or not begun:
+            flow.begin(now)
+            begun.append(now)
+        elif what == "pause":
+            pause = flow.pause(now)
+            assert pause is None or 0 <= pause < math.inf
+        elif what == "drop":
+            flow.drop(begun.pop(which % len(begun)))
+        else:
+            getattr(flow, what)(now, begun.pop(which % len(begun)))
+        assert flow.rate(now) > 0
+        assert flow.rate(now + 1e9) > 0
+        assert flow.window >= 1
+        assert flow.in_flight == len(begun)

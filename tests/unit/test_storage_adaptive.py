@@ -124,6 +124,29 @@ def test_c41_a_page_that_was_not_expected_is_counted_when_it_is_refused() -> Non
     assert (layer.flow.refused, layer.flow.in_flight) == (1, 0)
 
 
+def test_c41_a_page_that_was_not_expected_is_no_open_question_when_it_is_refused() -> None:
+    """Another call was refused since the page before: nobody waits for an answer that came."""
+    scene = Scene()
+
+    def listing(*_: object) -> Iterator[object]:
+        yield from scene.memory.list_objects()
+        raise ThrottledError("ListObjectsV2", "s3://b", "SlowDown")
+
+    scene.memory.put_object("a", b"", upload=NewUpload(), checksum=None)
+    inner = _Listing(listing)
+    layer = Adaptive(inner, wait=scene.store.wait, clock=lambda: scene.now)  # type: ignore[arg-type]
+    listed = layer.list_objects()
+    next(listed)
+    scene.now += 1
+    layer.flow.begin(scene.now)
+    layer.flow.refuse(scene.now, scene.now)
+    with pytest.raises(ThrottledError):
+        next(listed)
+    scene.now += 0.5
+    assert layer.flow.in_flight == 0
+    assert layer.flow.pause(scene.now) is not None, "the next one may ask"
+
+
 class _Listing:
     bucket, scheme = "b", "s3"
     limits = Limits()

@@ -177,3 +177,23 @@ def test_a_late_caller_is_made_up_for_but_not_for_long() -> None:
         flow.accept(40.0, 40.0)
         waited += 1
     assert 1 <= waited <= 2 + _flow.LATE_S / gap * 3
+
+
+def test_c41_a_request_that_is_refused_after_minutes_begins_a_limit_anew() -> None:
+    """What was known when it began is forgotten; the rate was being doubled then."""
+    flow = Flow()
+    for _ in range(5):
+        refuse(flow, 0.0, 0.01)
+    accept(flow, since=0.02, until=0.11, count=1)
+    refuse(flow, 0.2, 300.2)
+    assert flow.rate(300.2) == pytest.approx(_flow.LEAST_RATE)
+    assert flow.in_flight == 0
+
+
+def test_c41_an_answer_after_minutes_brings_no_old_limit_back() -> None:
+    """A minute without a refusal has ended it."""
+    flow = Flow()
+    refuse(flow, 0.0, 0.01)
+    flow.begin(1.0)
+    flow.accept(100.0, 1.0)
+    assert flow.rate(100.0) == math.inf
