@@ -95,7 +95,10 @@ def sync_task_group(
 
 
 def _retried(retrying: Mapping[str, Any] | None, given: Mapping[str, Any]) -> dict[str, Any]:
-    return retries_beside(given) if retrying is None else dict(retrying)
+    if retrying is None:
+        return retries_beside(given)
+    count = {} if "retries" in given else {"retries": RETRIES["retries"]}
+    return {**count, **retrying}
 
 
 def _xcom(task_id: str, key: str, tail: str) -> str:

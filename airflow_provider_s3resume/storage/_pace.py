@@ -7,8 +7,10 @@ bytes move. So a socket is wrapped here, and judged by what it moves in the time
 
 from __future__ import annotations
 
+import errno
 import io
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Iterator
@@ -26,6 +28,11 @@ from urllib3.util import wait_for_read, wait_for_write
 _TLS_SLICE: Final = 128 * 1024
 _MOST_STEP_S: Final = 1.0
 _INT: Final = struct.Struct("i")
+# "HTTP/1.1 503": the tenth byte tells an answer from "100 Continue", after which one follows.
+_TELLING: Final = 10
+_INTERIM_STEP_S: Final = 0.05
+# A call that does not wait says so in one of these ways: TLS, plain, pyOpenSSL's.
+_NOTHING_YET: Final = (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError, TimeoutError)
 
 
 class Awaited(Enum):
@@ -39,6 +46,9 @@ class Awaited(Enum):
 
     COMPLETE = "the answer to CompleteMultipartUpload"
     """The same with a deadline of its own: the service may put the object together first."""
+
+    TUNNEL = "a proxy's answer to CONNECT"
+    """Part of connecting, and as a whole within its time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +190,10 @@ class PacedSocket:
         self._timeout: float | None = inner.gettimeout() if hasattr(inner, "gettimeout") else None
         self._set = self._timeout
         self._slice = None if type(inner) is socket.socket else _TLS_SLICE
+        self._in_steps = isinstance(inner, ssl.SSLSocket)
+        self._ahead = bytearray()
+        self.cut_short = False
+        """Whether a request was answered before it was sent: no other one may follow it."""
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever a socket has
         return getattr(self._inner, name)
@@ -213,6 +227,8 @@ class PacedSocket:
     def receive(self, raw: Any, buffer: Any) -> int | None:  # noqa: ANN401 - files and buffers
         """Read what is there, or wait for it."""
         left = self.pace.left_s()
+        if self._ahead:
+            return self._give(buffer)
         self._apply(_least(self._timeout, left))
         began = time.monotonic()
         try:
@@ -225,22 +241,77 @@ class PacedSocket:
         return count
 
     def sendall(self, data: Any, flags: int = 0) -> None:  # noqa: ANN401 - what http.client has
-        """Send all, as long as bytes move."""
+        """Send all, as long as bytes move.
+
+        :raises BrokenPipeError: if an answer came, and no more is taken; urllib3 reads it then.
+        :raises StalledError: if nothing, or too little, moves.
+        """
         view = memoryview(data).cast("B")
-        # For a TLS record that is under way: until it could begin, `_until_writable` waits.
-        self._apply(self.pace.no_byte_s)
         moving = _Moving(self, self._inner)
         while view:
-            moving.wait(wait_for_write)
-            sent = self._inner.send(view[: self._slice], flags)
+            while not moving.step(wait_for_write):
+                if self._is_answered():
+                    self.cut_short = True
+                    raise BrokenPipeError(errno.EPIPE, "answered before all was sent")
+            sent = self._send(view[: self._slice], flags, moving)
             moving.accepted(sent)
             view = view[sent:]
 
     def drain(self) -> None:
         """Return when all was acknowledged by the peer, or an answer is there."""
         moving = _Moving(self, self._inner)
-        while moving.queued and not moving.step(wait_for_read):
+        while moving.queued and not moving.step(self._is_answered_within):
             pass
+
+    def _send(self, data: memoryview, flags: int, moving: _Moving) -> int:
+        """Send what goes at once; of a TLS slice all or, until it is given again, nothing.
+
+        A call that waited for a whole slice would hear neither of an answer nor of the pace.
+        urllib3's TLS within TLS would lose what it could not send, and has to wait.
+        """
+        self._apply(0.0 if self._in_steps else self.pace.no_byte_s)
+        try:
+            sent: int = self._inner.send(data, flags)
+        except ssl.SSLWantWriteError:
+            return 0
+        except ssl.SSLWantReadError:
+            moving.step(wait_for_read)
+            return 0
+        return sent
+
+    def _is_answered_within(self, _: object, seconds: float) -> bool:
+        if len(self._ahead) >= _TELLING:
+            # Nothing to wait for if that is no answer yet: what follows it is there already.
+            if not self._is_answered():
+                time.sleep(min(seconds, _INTERIM_STEP_S))
+        elif not wait_for_read(self._inner, seconds):
+            return False
+        return self._is_answered()
+
+    def _is_answered(self) -> bool:
+        """Tell whether an answer has begun, or the connection has ended; never waits.
+
+        That something can be read does not say so: a new TLS 1.3 connection has session tickets,
+        and a late "100 Continue" asks for the body. So the first bytes are read, and kept.
+        """
+        missing = _TELLING - len(self._ahead)
+        if missing > 0:
+            self._apply(0.0)
+            try:
+                found = self._inner.recv(missing)
+            except _NOTHING_YET:
+                return False
+            if not found:
+                return True
+            self._ahead += found
+        return self._ahead[_TELLING - 1 : _TELLING] not in {b"", b"1"}
+
+    def _give(self, buffer: Any) -> int:  # noqa: ANN401 - any writable buffer
+        """Give out what was read before its time."""
+        count = min(len(buffer), len(self._ahead))
+        buffer[:count] = self._ahead[:count]
+        del self._ahead[:count]
+        return count
 
     def _apply(self, value: float | None) -> None:
         if value != self._set:
@@ -258,24 +329,22 @@ class _Moving:
         self._pace = paced.pace
         self._inner = inner
         self._idle_s = 0.0
+        self._unnoted = 0
         self._last = time.monotonic()
         self.queued = _queued(inner)
 
     def accepted(self, count: int) -> None:
         """Note bytes that the kernel took."""
-        self.queued += count
+        known = min(count, self._unnoted)
+        self._unnoted -= known
+        self.queued += count - known
         self._look()
 
-    def wait(self, ready: Any) -> None:  # noqa: ANN401 - urllib3's functions
-        """Return when the socket is ready.
+    def step(self, ready: Any) -> bool:  # noqa: ANN401 - urllib3's functions
+        """Wait for a moment; tell whether the socket is ready.
 
         :raises StalledError: if nothing, or too little, moves meanwhile.
         """
-        while not self.step(ready):
-            pass
-
-    def step(self, ready: Any) -> bool:  # noqa: ANN401 - urllib3's functions
-        """Wait for a moment; tell whether the socket is ready."""
         if ready(self._inner, self._pace.step_s):
             return True
         self._look()
@@ -288,6 +357,8 @@ class _Moving:
     def _look(self) -> None:
         now, queued = time.monotonic(), _queued(self._inner)
         moved, spent = max(0, self.queued - queued), now - self._last
+        # Of a TLS slice, of which nothing is noted until all of it was taken.
+        self._unnoted += max(0, queued - self.queued)
         self._last, self.queued = now, queued
         self._idle_s = 0.0 if moved else self._idle_s + spent
         self._pace.judge(spent, moved)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from urllib3.connectionpool import HTTPConnectionPool
 
-from airflow_provider_s3resume.storage._pace import AWAITED, Pace, PacedSocket, Patience
+from airflow_provider_s3resume.storage._pace import AWAITED, Awaited, Pace, PacedSocket, Patience
 
 if TYPE_CHECKING:
     _Base = Any
@@ -48,7 +49,28 @@ class _PacedConnection(_Base):  # type: ignore[misc]  # mixed into classes of se
         pace.begin_answer()
         answer = super().getresponse(*args, **kwargs)
         pace.begin_body()
+        if paced.cut_short and self.sock is paced:
+            # The answer still reads from it. "close" of the connection would end the answer too.
+            self.sock = None
+            paced.close()
         return answer
+
+    def _tunnel(self) -> None:
+        """Ask a proxy for a tunnel; its answer is part of connecting, and has that long."""
+        plain = self.sock
+        timeout = plain.gettimeout()
+        limit = timeout or self.patience.answer_deadline_s
+        patience = replace(self.patience, answer_deadline_s=limit)
+        pace = Pace(patience, self.no_byte_s, Awaited.TUNNEL)
+        pace.begin_answer()
+        self.sock = paced = PacedSocket(plain, pace)
+        try:
+            super()._tunnel()
+        finally:
+            if self.sock is paced:
+                # TLS is put around it next, by the timeout for connecting.
+                plain.settimeout(timeout)
+                self.sock = plain
 
     def _new_pace(self) -> Pace:
         return Pace(self.patience, self.no_byte_s, AWAITED.get())

@@ -151,6 +151,9 @@ def test_a_dags_and_a_groups_default_args_and_copying_come_before_ours() -> None
         sync_task_group("copying", **SIDES, copying={"retry_delay": five})
         sync_task_group("said", **SIDES, retrying={**RETRIES, "retry_delay": five})
         sync_task_group("own", **SIDES, retrying={"retries": 1, "retry_delay": five})
+        sync_task_group("delay", **SIDES, retrying={"retry_delay": five})
+    with DAG("e", schedule=None, start_date=start) as other:
+        sync_task_group("delay", **SIDES, retrying={"retry_delay": five})
     for task in ("list", "diff", "transfer", "verify"):
         copies = task == "transfer"
         assert arguments_of(dag.get_task(f"plain.{task}")) == (7, ours, True)
@@ -159,6 +162,8 @@ def test_a_dags_and_a_groups_default_args_and_copying_come_before_ours() -> None
         assert arguments_of(dag.get_task(f"copying.{task}")) == expected
         assert arguments_of(dag.get_task(f"said.{task}")) == (3, five, True)
         assert arguments_of(dag.get_task(f"own.{task}")) == (1, five, False)
+        assert arguments_of(dag.get_task(f"delay.{task}")) == (7, five, False)
+        assert arguments_of(other.get_task(f"delay.{task}")) == (3, five, False)
 
 
 WITHOUT_POLICIES = """
