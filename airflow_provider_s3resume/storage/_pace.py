@@ -304,7 +304,7 @@ class PacedSocket:
             if not found:
                 return True
             self._ahead += found
-        return self._ahead[_TELLING - 1 : _TELLING] not in {b"", b"1"}
+        return len(self._ahead) >= _TELLING and self._ahead[_TELLING - 1] != ord("1")
 
     def _give(self, buffer: Any) -> int:  # noqa: ANN401 - any writable buffer
         """Give out what was read before its time."""

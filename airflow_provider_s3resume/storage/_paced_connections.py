@@ -25,6 +25,7 @@ class _PacedConnection(_Base):  # type: ignore[misc]  # mixed into classes of se
     patience: ClassVar[Patience]
     no_byte_s: ClassVar[float]
     sock: Any = None
+    timeout: Any
     _pace: Pace | None = None
 
     def connect(self) -> None:
@@ -58,7 +59,7 @@ class _PacedConnection(_Base):  # type: ignore[misc]  # mixed into classes of se
     def _tunnel(self) -> None:
         """Ask a proxy for a tunnel; its answer is part of connecting, and has that long."""
         plain = self.sock
-        timeout = plain.gettimeout()
+        timeout = self.timeout if isinstance(self.timeout, int | float) else None
         limit = timeout or self.patience.answer_deadline_s
         patience = replace(self.patience, answer_deadline_s=limit)
         pace = Pace(patience, self.no_byte_s, Awaited.TUNNEL)

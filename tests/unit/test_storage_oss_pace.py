@@ -35,10 +35,12 @@ def stack() -> Iterator[ExitStack]:
 def store_of(stack: ExitStack, handler: Handler, **extra: object) -> OSSStore:
     """Return a store of a bucket of a scripted server's."""
     server = stack.enter_context(closing(Scripted(handler)))
+    # Through a tunnel, TLS is what is asked for.
+    url = f"https{server.url[4:]}" if "https" in str(extra.get("proxies")) else server.url
     settings = oss_settings_from_extra({**LIMITS, **extra})
     auth = oss2.AuthV4("key", "secret")
-    bucket = make_bucket(auth, server.url, "bucket", "cn-hangzhou", settings)
-    return OSSStore(bucket, service=server.url, settings=settings)
+    bucket = make_bucket(auth, url, "bucket", "cn-hangzhou", settings)
+    return OSSStore(bucket, service=url, settings=settings)
 
 
 def _body_trickles(connection: socket.socket, over: threading.Event) -> None:
@@ -70,4 +72,17 @@ def test_a_proxys_connections_are_judged_too(stack: ExitStack) -> None:
     proxy = stack.enter_context(closing(Scripted(_body_trickles)))
     store = store_of(stack, _body_trickles, proxies={"http": proxy.url})
     with pytest.raises(TransientStoreError, match="a small answer was not there"):
+        store.check_access()
+
+
+def _tunnel_trickles(connection: socket.socket, over: threading.Event) -> None:
+    read_head(connection)
+    trickle(connection, over, b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1000)
+
+
+def test_a_proxy_that_trickles_its_answer_to_connect_is_given_up(stack: ExitStack) -> None:
+    """A tunnel is part of connecting, and has that long."""
+    proxy = stack.enter_context(closing(Scripted(_tunnel_trickles)))
+    store = store_of(stack, _body_trickles, connect_timeout_s=0.5, proxies={"https": proxy.url})
+    with pytest.raises(TransientStoreError, match=r"answer to CONNECT was not there .* 0.5 s"):
         store.check_access()

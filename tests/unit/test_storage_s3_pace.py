@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,8 +12,13 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from airflow_provider_s3resume.exceptions import InvalidInputError, TransientStoreError
+from airflow_provider_s3resume.exceptions import (
+    InvalidInputError,
+    ThrottledError,
+    TransientStoreError,
+)
 from airflow_provider_s3resume.plan.objects import SourceIdentity
 from airflow_provider_s3resume.plan.resume import PartRecord
 from airflow_provider_s3resume.storage._extra import patience
@@ -22,10 +28,13 @@ from airflow_provider_s3resume.storage._pace import (
     PacedSocket,
     Patience,
     StalledError,
+    awaiting,
 )
+from airflow_provider_s3resume.storage._paced_connections import paced
 from airflow_provider_s3resume.storage._s3_calls import pace_connections
 from airflow_provider_s3resume.storage.base import NewUpload
 from airflow_provider_s3resume.storage.s3 import S3Store, client_config, store_settings_from_extra
+from tests.support.tls import Certificate, make_certificate
 from tests.support.wire_scripted import TICK_S, Handler, Scripted, read_head, trickle
 
 QUICK = {
@@ -38,13 +47,22 @@ QUICK = {
 }
 
 
-def store_of(server: Scripted, **extra: object) -> S3Store:
-    """Return a store of a bucket of a server's."""
+def store_of(
+    server: Scripted,
+    *,
+    certificate: Certificate | None = None,
+    proxy: Scripted | None = None,
+    **extra: object,
+) -> S3Store:
+    """Return a store of a bucket of a server's, which speaks TLS if there is a certificate."""
     settings = store_settings_from_extra({**QUICK, **extra})
     options: dict[str, Any] = client_config(settings)
+    if proxy is not None:
+        options["proxies"] = {"https": proxy.url}
     client = boto3.client(
         "s3",
-        endpoint_url=server.url,
+        endpoint_url=server.url if certificate is None else f"https{server.url[4:]}",
+        verify=None if certificate is None else str(certificate.ca_file),
         aws_access_key_id="key",
         aws_secret_access_key="secret",
         region_name="us-east-1",
@@ -67,6 +85,38 @@ def scripted() -> Iterator[Callable[[Handler], Scripted]]:
         one.close()
 
 
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """Give what servers of this module show."""
+    return make_certificate(tmp_path_factory.mktemp("tls"))
+
+
+def over_tls(certificate: Certificate, handler: Handler) -> Handler:
+    """Return what does the same over TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.cert_file, certificate.key_file)
+
+    def serve(connection: socket.socket, over: threading.Event) -> None:
+        with context.wrap_socket(connection, server_side=True) as secure:
+            handler(secure, over)
+
+    return serve
+
+
+def put_without_asking(
+    server: Scripted, size: int, limits: Patience, certificate: Certificate | None = None
+) -> int:
+    """Send a body without "Expect", which would read what is there first; return the status."""
+    scheme = "http" if certificate is None else "https"
+    plain = {"http": HTTPConnectionPool, "https": HTTPSConnectionPool}
+    host, port = server.url.removeprefix("http://").split(":")
+    trusted: dict[str, Any] = {} if certificate is None else {"ca_certs": str(certificate.ca_file)}
+    pool = paced(plain, limits, 10)[scheme](host, int(port), timeout=10, **trusted)
+    with pool, awaiting(Awaited.SMALL):
+        return pool.urlopen("PUT", "/k", body=bytes(size), retries=False).status
+
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 HEAD = (
     b'HTTP/1.1 200 OK\r\nContent-Length: %d\r\nETag: "e"\r\n'
     b"Last-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n\r\n"
@@ -185,21 +235,31 @@ def test_a_body_may_take_longer_to_be_sent_than_to_connect(
     assert paused.is_set()
 
 
+@pytest.mark.parametrize("secure", [True, False])
 @pytest.mark.parametrize("trickles", [True, False])
 def test_a_body_that_nobody_takes_is_given_up(
-    scripted: Callable[[Handler], Scripted], *, trickles: bool
+    scripted: Callable[[Handler], Scripted],
+    certificate: Certificate,
+    *,
+    trickles: bool,
+    secure: bool,
 ) -> None:
     """No byte for the read timeout, or too few of them: the request is given up."""
 
     def serve(connection: socket.socket, over: threading.Event) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         read_head(connection)
+        connection.sendall(CONTINUE)
         while not over.wait(TICK_S):
             if trickles:
                 connection.recv(100)
 
-    extra = {"read_timeout_s": 0.3, "low_speed_time_s": 60} if not trickles else {}
-    store = store_of(scripted(serve), **extra)
+    extra: dict[str, Any] = {"read_timeout_s": 0.3, "low_speed_time_s": 60} if not trickles else {}
+    if secure:
+        server = scripted(over_tls(certificate, serve))
+        store = store_of(server, certificate=certificate, **extra)
+    else:
+        store = store_of(scripted(serve), **extra)
     reason = "given up as stalled" if trickles else "no byte was taken"
     with pytest.raises(TransientStoreError, match=reason):
         store.put_object("k", bytes(16 << 20), upload=NewUpload(), checksum=None)
@@ -220,6 +280,113 @@ def test_an_answer_before_the_body_is_taken_is_heard(
     store = store_of(scripted(serve))
     with pytest.raises(TransientStoreError, match="SlowDown"):
         store.put_object("k", bytes(1000), upload=NewUpload(), checksum=None)
+
+
+@pytest.mark.parametrize("secure", [True, False])
+def test_a_refusal_in_the_middle_of_a_body_is_heard_and_its_connection_ends(
+    scripted: Callable[[Handler], Scripted], certificate: Certificate, *, secure: bool
+) -> None:
+    """A server that reads no further, and keeps the connection, has said what is wrong."""
+    connections: list[socket.socket] = []
+
+    def serve(connection: socket.socket, over: threading.Event) -> None:
+        connections.append(connection)
+        read_head(connection)
+        connection.sendall(CONTINUE)
+        body = b"<Error><Code>SlowDown</Code><Message>slow</Message></Error>"
+        connection.recv(1)  # The body has begun: it was not refused by its head alone.
+        connection.sendall(b"HTTP/1.1 503 Slow\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        over.wait(10)
+
+    if secure:
+        server = scripted(over_tls(certificate, serve))
+        store = store_of(server, certificate=certificate)
+    else:
+        store = store_of(scripted(serve))
+    for asked in (1, 2):
+        with pytest.raises(ThrottledError, match="SlowDown"):
+            store.put_object("k", bytes(16 << 20), upload=NewUpload(), checksum=None)
+        # The next request would be taken for the rest of this body.
+        assert len(connections) == asked
+
+
+@pytest.mark.parametrize("size", [16 << 20, 1 << 20])
+def test_a_late_100_continue_is_no_answer(
+    scripted: Callable[[Handler], Scripted], size: int
+) -> None:
+    """It asks for the body: neither is less sent, nor does the answer's deadline begin."""
+
+    def serve(connection: socket.socket, over: threading.Event) -> None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        got = len(read_head(connection).partition(b"\r\n\r\n")[2])
+        connection.sendall(CONTINUE)
+        over.wait(1.2)  # Longer than a step, and than the deadline: that is the case.
+        while got < size:
+            got += len(connection.recv(1 << 20))
+        connection.sendall(HEAD % 0)
+
+    limits = Patience(low_speed_time_s=2, answer_deadline_s=0.6)
+    assert put_without_asking(scripted(serve), size, limits) == 200
+
+
+def test_tickets_of_a_tls_session_are_no_answer(
+    scripted: Callable[[Handler], Scripted], certificate: Certificate
+) -> None:
+    """The deadline begins when the body was taken, though something can be read before."""
+    size = 1 << 20
+
+    def serve(connection: socket.socket, over: threading.Event) -> None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        got = len(read_head(connection).partition(b"\r\n\r\n")[2])
+        over.wait(1.2)  # Longer than the answer's deadline: that is the case.
+        while got < size:
+            got += len(connection.recv(1 << 20))
+        connection.sendall(HEAD % 0)
+
+    server = scripted(over_tls(certificate, serve))
+    limits = Patience(answer_deadline_s=0.6)
+    assert put_without_asking(server, size, limits, certificate) == 200
+
+
+def test_a_proxy_that_trickles_its_answer_to_connect_is_given_up(
+    scripted: Callable[[Handler], Scripted], certificate: Certificate
+) -> None:
+    """A tunnel is part of connecting: each byte would begin that time anew."""
+
+    def serve(connection: socket.socket, over: threading.Event) -> None:
+        read_head(connection)
+        trickle(connection, over, b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1000)
+
+    proxy = scripted(serve)
+    store = store_of(proxy, certificate=certificate, proxy=proxy, connect_timeout_s=0.5)
+    with pytest.raises(TransientStoreError, match=r"answer to CONNECT was not there .* 0.5 s"):
+        store.check_access()
+
+
+def test_a_tunnel_is_used_and_what_comes_through_it_is_judged(
+    scripted: Callable[[Handler], Scripted], certificate: Certificate
+) -> None:
+    """TLS is put around the plain socket, and the pace around that."""
+    asked = []
+
+    def serve(connection: socket.socket, over: threading.Event) -> None:
+        head = read_head(connection)
+        asked.append(head.split()[0])
+        connection.sendall(HEAD % 5000 + b"x" * 700)
+        trickle(connection, over, b"y" * 4300)
+
+    def tunnel(connection: socket.socket, over: threading.Event) -> None:
+        asked.append(read_head(connection).split()[0])
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        over_tls(certificate, serve)(connection, over)
+
+    proxy = scripted(tunnel)
+    store = store_of(proxy, certificate=certificate, proxy=proxy)
+    with store.open_range("k", None, IDENTITY) as reader:
+        assert reader.readinto(memoryview(bytearray(5000))) >= 700
+        with pytest.raises(TransientStoreError, match="given up as stalled"):
+            reader.readinto(memoryview(bytearray(5000)))
+    assert asked == [b"CONNECT", b"GET"]
 
 
 def test_the_pace_is_judged_over_the_time_waited() -> None:
