@@ -7,12 +7,14 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
 from botocore.config import Config
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ProtocolError
 
 from airflow_provider_s3resume.exceptions import (
     InvalidInputError,
@@ -21,6 +23,7 @@ from airflow_provider_s3resume.exceptions import (
 )
 from airflow_provider_s3resume.plan.objects import SourceIdentity
 from airflow_provider_s3resume.plan.resume import PartRecord
+from airflow_provider_s3resume.storage import _pace
 from airflow_provider_s3resume.storage._extra import patience
 from airflow_provider_s3resume.storage._pace import (
     Awaited,
@@ -104,14 +107,23 @@ def over_tls(certificate: Certificate, handler: Handler) -> Handler:
 
 
 def put_without_asking(
-    server: Scripted, size: int, limits: Patience, certificate: Certificate | None = None
+    server: Scripted,
+    size: int,
+    limits: Patience,
+    certificate: Certificate | None = None,
+    *,
+    buffer: int = 0,
 ) -> int:
     """Send a body without "Expect", which would read what is there first; return the status."""
     scheme = "http" if certificate is None else "https"
     plain = {"http": HTTPConnectionPool, "https": HTTPSConnectionPool}
     host, port = server.url.removeprefix("http://").split(":")
     trusted: dict[str, Any] = {} if certificate is None else {"ca_certs": str(certificate.ca_file)}
-    pool = paced(plain, limits, 10)[scheme](host, int(port), timeout=10, **trusted)
+    # A slice of TLS does not fit into the buffer at once.
+    options = [(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)] if buffer else None
+    pool = paced(plain, limits, 10)[scheme](
+        host, int(port), timeout=10, socket_options=options, **trusted
+    )
     with pool, awaiting(Awaited.SMALL):
         return pool.urlopen("PUT", "/k", body=bytes(size), retries=False).status
 
@@ -308,6 +320,47 @@ def test_a_refusal_in_the_middle_of_a_body_is_heard_and_its_connection_ends(
             store.put_object("k", bytes(16 << 20), upload=NewUpload(), checksum=None)
         # The next request would be taken for the rest of this body.
         assert len(connections) == asked
+
+
+def test_a_refusal_in_the_middle_of_a_tls_slice_is_heard(
+    scripted: Callable[[Handler], Scripted], certificate: Certificate
+) -> None:
+    """A call that waits until a whole slice is taken would hear nothing."""
+
+    def serve(connection: socket.socket, over: threading.Event) -> None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        read_head(connection)
+        connection.sendall(b"HTTP/1.1 503 Slow\r\nContent-Length: 0\r\n\r\n")
+        over.wait(30)
+
+    server = scripted(over_tls(certificate, serve))
+    assert put_without_asking(server, 16 << 20, Patience(), certificate, buffer=8192) == 503
+
+
+def test_an_end_in_the_middle_of_a_body_is_heard(scripted: Callable[[Handler], Scripted]) -> None:
+    """Nothing is answered any more: there is nothing to wait for."""
+
+    def serve(connection: socket.socket, over: threading.Event) -> None:
+        read_head(connection)
+        connection.shutdown(socket.SHUT_WR)
+        over.wait(30)
+
+    with pytest.raises(ProtocolError, match="closed connection without response"):
+        put_without_asking(scripted(serve), 16 << 20, Patience())
+
+
+def test_what_was_taken_of_a_slice_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel has taken some of it before the call says that all was taken."""
+    moved: list[int] = []
+    # At first, then when 60 of 130 bytes were taken, 20 acknowledged, all taken, 30 more gone.
+    queued = iter([0, 60, 40, 110, 80])
+    monkeypatch.setattr(_pace, "_queued", lambda _: next(queued))
+    monkeypatch.setattr(Pace, "judge", lambda _self, _waited, count: moved.append(count))
+    paced_socket = SimpleNamespace(pace=Pace(Patience(), 60, Awaited.BODY))
+    moving = _pace._Moving(paced_socket, None)  # type: ignore[arg-type]
+    for count in (0, 0, 130, 0):
+        moving.accepted(count)
+    assert moved == [0, 20, 0, 30]
 
 
 @pytest.mark.parametrize("size", [16 << 20, 1 << 20])
