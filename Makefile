@@ -11,7 +11,8 @@ IN_VENV := .venv/bin/python
 SUITES := $(IN_VENV) -m tests.support.suites
 
 .PHONY: help env demo demo-stop demo-oss demo-oss-stop clean lint format test test-fast test-integration test-fault \
-	test-e2e test-kill test-wheel bench-oss bench-memory bench-throttle kill-rounds soak
+	test-e2e test-kill test-wheel bench-oss bench-memory bench-throttle bench-transfer \
+	kill-rounds soak
 
 help:
 	@echo 'make env            make or renew the environment (.tools, .venv)'
@@ -27,6 +28,8 @@ help:
 	@echo 'make bench-oss      CPU of reads from OSS, beside a bare urllib3 (minutes; wants an idle machine)'
 	@echo 'make bench-memory   peak memory of tasks at the highest concurrency (an hour; BENCH="--quick" for minutes)'
 	@echo 'make bench-throttle copies from and to a service that takes N requests a second (minutes)'
+	@echo 'make bench-transfer copies beside rclone, boto3 and a C relay (two hours, idle machine; wants gcc, libssl-dev;'
+	@echo '                    BENCH="--quick", BENCH="--only CASE", BENCH="--report")'
 	@echo 'make kill-rounds    kill workers in the middle of syncs, ROUNDS times (5); SEED=N plays one again'
 	@echo 'make soak           the same for MINUTES (60), then the totals'
 	@echo 'make clean          remove all that the other targets made'
@@ -75,6 +78,9 @@ bench-memory: env
 
 bench-throttle: env
 	@$(IN_VENV) -m benchmarks.throttled
+
+bench-transfer: env
+	@$(IN_VENV) -m benchmarks.transfer $(BENCH)
 
 kill-rounds: env
 	@$(IN_VENV) -m tests.support.kill_rounds $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))

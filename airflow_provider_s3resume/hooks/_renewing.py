@@ -19,7 +19,7 @@ from airflow_provider_s3resume.exceptions import (
     TransientStoreError,
 )
 from airflow_provider_s3resume.plan.objects import ALL_KEYS, KeyRange, ListedObject
-from airflow_provider_s3resume.storage.base import ObjectStore, uri_of
+from airflow_provider_s3resume.storage.base import Express, ObjectStore, express_of, uri_of
 from airflow_provider_s3resume.storage.layers import Layer, StoreCall
 
 log = logging.getLogger(__name__)
@@ -62,6 +62,11 @@ class RenewableStore(Layer):
         self._made_at = self._failed_at = -math.inf
         self._failure: Callable[[], StoreError] | None = None
         super().__init__(make())
+
+    @property
+    def express(self) -> Express | None:
+        """The newest client's; what it refuses is asked for again by a method of this store."""
+        return express_of(self.inner)
 
     def around(self, call: StoreCall, act: Callable[[], T]) -> T:  # noqa: ARG002 - a layer's shape
         """Make a call; remember of which client a refusal was."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_s3resume.exceptions import ManifestError
 from airflow_provider_s3resume.plan.diff import Action, Reason, Verb
@@ -238,9 +238,13 @@ def check_schema(data: Mapping[str, Any], schema: int, *, what: str) -> None:
         )
 
 
+# Made once: ``json.dumps`` would make one for each line of a batch.
+_ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
 def dumps(value: object) -> str:
     """Return canonical JSON: sorted names, no blanks, ASCII only (so any key survives)."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return _ENCODER.encode(value)
 
 
 def loads(text: str | bytes, *, what: str) -> dict[str, Any]:

@@ -52,10 +52,16 @@ class StoreCall:
     """
 
     operation: str
-    subject: str
+    store: ObjectStore
+    key: str
     sent: int = 0
     settles: bool = False
     once: bool = False
+
+    @property
+    def subject(self) -> str:
+        """What it is about, for messages."""
+        return uri_of(self.store, self.key)
 
 
 class Layer:
@@ -78,9 +84,8 @@ class Layer:
         settles: bool = False,
         once: bool = False,
     ) -> T:
-        subject = uri_of(self, key)
         call = StoreCall(
-            operation=operation, subject=subject, sent=sent, settles=settles, once=once
+            operation=operation, store=self, key=key, sent=sent, settles=settles, once=once
         )
         return self.around(call, act)
 

@@ -13,7 +13,7 @@ import socket
 import ssl
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -68,6 +68,11 @@ class Patience:
     complete_deadline_s: float = 1800.0
 
 
+def step_of(patience: Patience, no_byte_s: float) -> float:
+    """Return the seconds after which whoever waits looks at the clock again."""
+    return min(_MOST_STEP_S, patience.low_speed_time_s / 4, no_byte_s / 4)
+
+
 class StalledError(TimeoutError):
     """A connection was given up: too few bytes, or no whole answer by the deadline."""
 
@@ -106,7 +111,7 @@ class Pace:
 
     def __init__(self, patience: Patience, no_byte_s: float, awaited: Awaited) -> None:
         self.no_byte_s = no_byte_s
-        self.step_s = min(_MOST_STEP_S, patience.low_speed_time_s / 4, no_byte_s / 4)
+        self.step_s = step_of(patience, no_byte_s)
         self._patience = patience
         self._awaited = awaited
         complete = awaited is Awaited.COMPLETE
@@ -365,9 +370,13 @@ class _Moving:
 
 
 def _queued(inner: Any) -> int:  # noqa: ANN401 - see PacedSocket
+    return queued_bytes(inner.fileno)
+
+
+def queued_bytes(fileno: Callable[[], int]) -> int:
     """Return how many bytes the peer has not acknowledged yet, 0 where nobody can tell."""
     try:
-        found: int = _INT.unpack(ioctl(inner.fileno(), TIOCOUTQ, _INT.pack(0)))[0]
+        found: int = _INT.unpack(ioctl(fileno(), TIOCOUTQ, _INT.pack(0)))[0]
     except (OSError, ValueError):
         return 0
     return found

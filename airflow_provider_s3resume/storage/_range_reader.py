@@ -23,6 +23,7 @@ from airflow_provider_s3resume.exceptions import (
 from airflow_provider_s3resume.plan.digests import normal_etag
 from airflow_provider_s3resume.plan.objects import ByteRange, ObjectInfo, SourceIdentity
 from airflow_provider_s3resume.plan.parts import MIB
+from airflow_provider_s3resume.storage._direct_body import DirectBody
 
 OPERATION: Final = "GetObject"
 _MOST_AT_ONCE: Final = MIB
@@ -157,7 +158,7 @@ class BodyReader:
     def close(self) -> None:
         """Give the connection back if all was read, else drop it; never raises."""
         with contextlib.suppress(OSError, ValueError, HTTPError):
-            if self._left or self._aborted:
+            if self._left or self._aborted or isinstance(self._raw, DirectBody):
                 self._raw.close()
             else:
                 # Nothing is left, but a body of no bytes has not been read at all.
@@ -177,6 +178,8 @@ def _direct(raw: Any) -> Callable[[memoryview], int] | None:  # noqa: ANN401 - u
     urllib3 has a ``readinto`` that makes a copy; http.client's, beneath it, makes none. With chunks
     urllib3 and http.client each parse the body in their own way, so they are left to urllib3.
     """
+    if isinstance(raw, DirectBody):
+        return raw.readinto
     beneath = getattr(raw, "_fp", None)
     if not isinstance(beneath, http.client.HTTPResponse):
         return None

@@ -25,6 +25,11 @@ class StreamBody:
         self._length = length
         self._begun = False
 
+        # What can be had without a copy, by who asks for it.
+        for name in ("pieces", "digest"):
+            if hasattr(body, name):
+                setattr(self, name, getattr(body, name))
+
     def __len__(self) -> int:
         return self._length
 

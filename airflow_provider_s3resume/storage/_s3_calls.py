@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_s3resume.plan.objects import object_uri
 from airflow_provider_s3resume.storage._pace import Awaited, Patience, awaiting
 from airflow_provider_s3resume.storage._paced_connections import paced
+from airflow_provider_s3resume.storage._direct_body import body_of
+from airflow_provider_s3resume.storage._s3_bodies import sendable
+from airflow_provider_s3resume.storage._s3_direct import Direct, MovedError
 from airflow_provider_s3resume.storage._s3_errors import translated
+from airflow_provider_s3resume.storage._s3_express import PutParameters, S3Express
+from airflow_provider_s3resume.storage.checksums import RUNNING
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -38,6 +44,7 @@ _AWAITED: Final = {
     "GetObject": Awaited.BODY,
     "CompleteMultipartUpload": Awaited.COMPLETE,
 }
+_DIRECT_BODIES: Final = ("Body", "ContentLength", "ChecksumAlgorithm")
 _OLD_NAMES: Final = {"EU": "eu-west-1", "": "us-east-1"}
 _RAW_HEADERS: ContextVar[Mapping[str, str] | None] = ContextVar("raw_headers", default=None)
 
@@ -74,7 +81,10 @@ def pace_connections(client: S3Client, patience: Patience) -> bool:
 
 
 class Calls:
-    """Makes calls on one bucket through one boto3 client."""
+    """Makes calls on one bucket through one boto3 client.
+
+    :param direct: makes those that carry an object's bytes, where it can.
+    """
 
     def __init__(
         self,
@@ -83,14 +93,22 @@ class Calls:
         *,
         request_payer: bool,
         patience: Patience | None = None,
+        direct: Direct | None = None,
     ) -> None:
         pace_connections(client, patience or Patience())
         self._client = client
+        self._direct = direct
         self.bucket = bucket
         self._payer = {"RequestPayer": "requester"} if request_payer else {}
         client.meta.events.register(
             "before-call.s3", _add_raw_headers, unique_id="s3resume-raw-headers"
         )
+
+    def express(self, put_parameters: PutParameters) -> S3Express | None:
+        """Return the calls for small objects, ``None`` if botocore makes them all."""
+        if self._direct is None:
+            return None
+        return S3Express(self._direct, self.subject, dict(self._payer), put_parameters)
 
     def subject(self, key: str = "") -> str:
         """Return the bucket or object as it is named in messages."""
@@ -111,9 +129,14 @@ class Calls:
         :param raw_headers: headers to be sent as they are.
         :raises StoreError: what the service or the network answers.
         """
+        if key is not None and self._serves(operation, parameters):
+            with translated(operation, self.subject(key)), suppress(MovedError):
+                return self._make_direct(operation, key, raw_headers or {}, parameters)
         common = dict[str, object](self._payer) if operation not in _WITHOUT_PAYER else {}
         if key is not None:
             common["Key"] = key
+        if "Body" in parameters:
+            parameters["Body"] = sendable(parameters["Body"])
         method = getattr(self._client, _METHODS[operation])
         token = _RAW_HEADERS.set(raw_headers)
         try:
@@ -125,6 +148,37 @@ class Calls:
                 return answer
         finally:
             _RAW_HEADERS.reset(token)
+
+    def _serves(self, operation: str, parameters: Mapping[str, Any]) -> bool:
+        trailer = parameters.get("ChecksumAlgorithm")
+        return (
+            self._direct is not None
+            and (trailer is None or trailer in RUNNING)
+            and self._direct.serves(operation)
+        )
+
+    def _make_direct(
+        self,
+        operation: str,
+        key: str,
+        raw_headers: Mapping[str, str],
+        parameters: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """Make a call past botocore's own machinery; the answer is what that would give.
+
+        :raises MovedError: if botocore has to make it.
+        """
+        direct = self._direct
+        if direct is None:
+            raise MovedError(operation)
+        if operation == "GetObject":
+            answer, body = direct.get(key, {**parameters, **self._payer})
+            answer["Body"] = body
+            return answer
+        given = {**parameters, **self._payer}
+        body = body_of(*(given.pop(name, None) for name in _DIRECT_BODIES))
+        by_name = {name.lower(): text for name, text in raw_headers.items()}
+        return direct.send(operation, key, given, body, by_name)
 
 
 def discover_region(client: S3Client, bucket: str) -> str:

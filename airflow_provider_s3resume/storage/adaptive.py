@@ -9,11 +9,12 @@ that waits to be made again. So nothing that holds a place waits for another one
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 from airflow_provider_s3resume.exceptions import (
     CopyStoppedError,
@@ -21,10 +22,27 @@ from airflow_provider_s3resume.exceptions import (
     ThrottledError,
     TransientStoreError,
 )
-from airflow_provider_s3resume.plan.objects import ALL_KEYS, KeyRange, ListedObject
+from airflow_provider_s3resume.plan.digests import Checksum
+from airflow_provider_s3resume.plan.objects import (
+    ALL_KEYS,
+    KeyRange,
+    ListedObject,
+    ObjectInfo,
+    SourceIdentity,
+)
 from airflow_provider_s3resume.storage._flow import Flow
 from airflow_provider_s3resume.storage._layer import Layer, StoreCall, each_page
-from airflow_provider_s3resume.storage.base import ObjectStore, uri_of
+from airflow_provider_s3resume.storage.base import (
+    Condition,
+    Exchange,
+    Express,
+    Line,
+    NewUpload,
+    ObjectStore,
+    Written,
+    express_of,
+    uri_of,
+)
 from airflow_provider_s3resume.storage.retrying import Wait, sleep_through
 
 log = logging.getLogger(__name__)
@@ -67,6 +85,7 @@ class Adaptive(Layer):
         # One caller at a time waits for its turn, the others for this: a due time wakes one thread.
         self._turn = threading.Lock()
         self._told_at: float | None = None
+        self._express: _CountedExpress | None = None
 
     def around(self, call: StoreCall, act: Callable[[], T]) -> T:
         """Make a call when it is its turn.
@@ -88,11 +107,43 @@ class Adaptive(Layer):
         self._ended(began, answered=True)
         return result
 
+    @property
+    def express(self) -> Express | None:
+        """The inner store's; its calls count like all others."""
+        inner = express_of(self.inner)
+        if inner is None:
+            return None
+        if self._express is None or self._express.inner is not inner:
+            self._express = _CountedExpress(inner, self)
+        return self._express
+
+    def is_unlimited(self) -> bool:
+        """Tell whether nothing is held back at the moment."""
+        with self._lock:
+            return math.isinf(self.flow.rate(self.clock()))
+
+    def begin_unlimited(self) -> float:
+        """Count a call that begins without being held back; return when that is."""
+        with self._lock:
+            now = self.clock()
+            self.flow.begin(now)
+            return now
+
+    def end_unlimited(self, began: float, error: BaseException | None) -> None:
+        """Count the end of such a call."""
+        if isinstance(error, ThrottledError):
+            self._refused(began, error)
+        else:
+            unheard = error is not None and (
+                isinstance(error, TransientStoreError) or not isinstance(error, StoreError)
+            )
+            self._ended(began, answered=not unheard)
+
     def list_objects(
         self, prefix: str = "", key_range: KeyRange = ALL_KEYS
     ) -> Iterator[ListedObject]:
         """Yield the objects; a page is a request, if pages are as long as the limits say."""
-        call = StoreCall(operation="ListObjectsV2", subject=uri_of(self, prefix))
+        call = StoreCall(operation="ListObjectsV2", store=self, key=prefix)
         listing = self.inner.list_objects(prefix, key_range)
         in_turn = False
         began = self.clock()
@@ -177,6 +228,80 @@ class Adaptive(Layer):
                 refused,
                 error,
             )
+
+
+class _CountedExchange(Generic[T]):
+    """An exchange whose end is counted."""
+
+    def __init__(self, inner: Exchange[T], layer: Adaptive) -> None:
+        self._inner = inner
+        self._layer = layer
+        self._began = layer.begin_unlimited()
+        self.line = inner.line
+        self.advance = inner.advance
+        self.look = inner.look
+
+    @property
+    def keeps(self) -> bool:
+        """The inner one's."""
+        return self._inner.keeps
+
+    @property
+    def wants_to_write(self) -> bool:
+        """The inner one's."""
+        return self._inner.wants_to_write
+
+    def result(self) -> T:
+        """Return the inner one's."""
+        try:
+            result = self._inner.result()
+        except BaseException as error:
+            self._layer.end_unlimited(self._began, error)
+            raise
+        self._layer.end_unlimited(self._began, None)
+        return result
+
+
+class _CountedExpress:
+    """Calls that are begun only while the service asks for no fewer of them, and counted."""
+
+    def __init__(self, inner: Express, layer: Adaptive) -> None:
+        self.inner = inner
+        self._layer = layer
+        self.open_line = inner.open_line
+
+    def is_open(self) -> bool:
+        """Tell whether calls may be begun."""
+        return self._layer.is_unlimited() and self.inner.is_open()
+
+    def get(
+        self, line: Line, key: str, identity: SourceIdentity, sink: memoryview
+    ) -> Exchange[ObjectInfo]:
+        """Begin to read an object whole."""
+        return _CountedExchange(self.inner.get(line, key, identity, sink), self._layer)
+
+    def put(
+        self,
+        line: Line,
+        key: str,
+        body: memoryview,
+        *,
+        upload: NewUpload,
+        checksum: Checksum | None,
+        condition: Condition | None,
+        content_md5: str | None,
+    ) -> Exchange[Written]:
+        """Begin to write an object."""
+        begun = self.inner.put(
+            line,
+            key,
+            body,
+            upload=upload,
+            checksum=checksum,
+            condition=condition,
+            content_md5=content_md5,
+        )
+        return _CountedExchange(begun, self._layer)
 
 
 def requests_of(store: ObjectStore) -> Requests:

@@ -21,7 +21,7 @@ What every store promises
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from airflow_provider_s3resume.plan.objects import ALL_KEYS, ContentAttributes, object_uri
 from airflow_provider_s3resume.plan.parts import Limits
@@ -181,6 +181,95 @@ class RangeReader(Protocol):
 
     def __exit__(self, *exc_info: object) -> None:
         """Close the reader."""
+
+
+_Result = TypeVar("_Result", covariant=True)
+
+
+class Line(Protocol):
+    """A connection that one thread drives together with many others."""
+
+    @property
+    def place(self) -> object:
+        """Where it leads; lines of one place are alike."""
+
+    def fileno(self) -> int:
+        """Return what a selector waits on."""
+
+    def is_alive(self) -> bool:
+        """Tell whether it may be used, after something could be read though nobody asked."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+class Exchange(Protocol[_Result]):
+    """One call that was begun on a line, made once, and never waited for by itself."""
+
+    @property
+    def line(self) -> Line:
+        """The line that it takes."""
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the line may be used again, once the result was asked for."""
+
+    @property
+    def wants_to_write(self) -> bool:
+        """Whether it goes on when its line can be written."""
+
+    def advance(self) -> bool:
+        """Do what can be done without waiting; tell whether it has ended."""
+
+    def look(self, now: float) -> bool:
+        """Give it up if too little has moved by now (monotonic); tell whether it has ended."""
+
+    def result(self) -> _Result:
+        """Return the call's result, once it has ended; has to be called exactly once.
+
+        :raises StoreError: if it failed, as far as can be told at a glance: whether another try
+            helps is for the store's own methods to find out.
+        """
+
+
+class Express(Protocol):
+    """The part of a store that small objects go through by the hundred, in one thread.
+
+    Nothing is repeated, and nothing sorted out: what fails is done anew by the store's methods.
+    """
+
+    def is_open(self) -> bool:
+        """Tell whether calls may be begun; not while the service asks for fewer of them."""
+
+    def open_line(self, *, writes: bool) -> Line:
+        """Connect for calls of one of the two kinds; this waits.
+
+        :raises StoreError: if that fails.
+        """
+
+    def get(
+        self, line: Line, key: str, identity: SourceIdentity, sink: memoryview
+    ) -> Exchange[ObjectInfo]:
+        """Begin to read an object whole into ``sink``, which is as long as it."""
+
+    def put(
+        self,
+        line: Line,
+        key: str,
+        body: memoryview,
+        *,
+        upload: NewUpload,
+        checksum: Checksum | None,
+        condition: Condition | None,
+        content_md5: str | None,
+    ) -> Exchange[Written]:
+        """Begin to write an object; see ``ObjectStore.put_object``."""
+
+
+def express_of(store: object) -> Express | None:
+    """Return a store's part for small objects, ``None`` if it has none at the moment."""
+    found: Express | None = getattr(store, "express", None)
+    return found
 
 
 class SupportsRead(Protocol):

@@ -38,3 +38,41 @@ def composite_value(algorithm: ChecksumAlgorithm, part_values: list[str]) -> str
     """Return S3's composite checksum: that of the parts' binary checksums, then ``-N``."""
     joined = b"".join(base64.b64decode(value) for value in part_values)
     return f"{checksum_value(algorithm, joined)}-{len(part_values)}"
+
+
+class RunningChecksum:
+    """A checksum that grows with the bytes.
+
+    :param width: characters that its value has.
+    """
+
+    def __init__(self, step: Callable[[memoryview, int], int], size: int) -> None:
+        self._step = step
+        self._size = size
+        self._crc = 0
+        self.width = len(base64.b64encode(bytes(size)))
+
+    def update(self, data: memoryview) -> None:
+        """Take more bytes."""
+        self._crc = self._step(data, self._crc)
+
+    def value(self) -> str:
+        """Return the checksum of all bytes so far, as S3 writes it."""
+        return base64.b64encode(self._crc.to_bytes(self._size, "big")).decode("ascii")
+
+
+_STEPS: Final[dict[str, tuple[Callable[[memoryview, int], int], int]]] = {
+    ChecksumAlgorithm.CRC64NVME.value: (crt.crc64nvme, 8),
+    ChecksumAlgorithm.CRC32C.value: (crt.crc32c, 4),
+    ChecksumAlgorithm.CRC32.value: (zlib.crc32, 4),
+}
+RUNNING: Final = frozenset(_STEPS)
+"""Names of the algorithms that can be computed while bytes pass by."""
+
+
+def running_checksum(algorithm: str) -> RunningChecksum:
+    """Return an empty checksum.
+
+    :raises KeyError: for an algorithm that is not in ``RUNNING``.
+    """
+    return RunningChecksum(*_STEPS[algorithm])

@@ -23,13 +23,14 @@ from airflow_provider_s3resume.storage._layer import CountedReader, Layer, Store
 from airflow_provider_s3resume.storage._paced_bodies import PacedBody, PacedStream
 from airflow_provider_s3resume.storage.base import (
     Condition,
+    Express,
     NewUpload,
     ObjectStore,
     PartBody,
     RangeReader,
     SupportsRead,
     Written,
-    uri_of,
+    express_of,
 )
 from airflow_provider_s3resume.storage.retrying import Wait, sleep_through
 
@@ -123,6 +124,12 @@ class RateLimited(Layer):
         self._received = [bucket for bucket in (own, task.received) if bucket]
         self._sent = [bucket for bucket in (own, task.sent) if bucket]
 
+    @property
+    def express(self) -> Express | None:
+        """The inner store's, if there is nothing to keep to: it knows no rates."""
+        limited = self._requests or self._received or self._sent
+        return None if limited else express_of(self.inner)
+
     def around(self, call: StoreCall, act: Callable[[], T]) -> T:  # noqa: ARG002 - all count alike
         """Make a call when it is due."""
         self._pay(self._requests, 1)
@@ -134,7 +141,7 @@ class RateLimited(Layer):
         """Yield the objects; a page is a request, if pages are as long as the limits say."""
         if not self._requests:
             return self.inner.list_objects(prefix, key_range)
-        call = StoreCall(operation="ListObjectsV2", subject=uri_of(self, prefix))
+        call = StoreCall(operation="ListObjectsV2", store=self, key=prefix)
         listing = self.inner.list_objects(prefix, key_range)
         return each_page(listing, self.limits.list_page, partial(self.around, call))
 

@@ -21,7 +21,7 @@ from airflow_provider_s3resume.exceptions import (
 )
 from airflow_provider_s3resume.plan.objects import ALL_KEYS, KeyRange, ListedObject
 from airflow_provider_s3resume.storage._layer import Layer, StoreCall
-from airflow_provider_s3resume.storage.base import ObjectStore, uri_of
+from airflow_provider_s3resume.storage.base import Express, ObjectStore, express_of, uri_of
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -143,6 +143,11 @@ class Retrying(Layer):
             else:
                 self._count_accepted()
                 return result
+
+    @property
+    def express(self) -> Express | None:
+        """The inner store's: what fails there is made again by this store's own methods."""
+        return express_of(self.inner)
 
     def _count_accepted(self) -> None:
         self.accepted_at = self.clock()

@@ -35,8 +35,9 @@ from airflow_provider_s3resume.plan.parts import Limits
 from airflow_provider_s3resume.plan.resume import ListedPart, PartRecord
 from airflow_provider_s3resume.storage import _s3_listing
 from airflow_provider_s3resume.storage._headers import bare
-from airflow_provider_s3resume.storage._s3_bodies import StreamBody, sendable
+from airflow_provider_s3resume.storage._s3_bodies import StreamBody
 from airflow_provider_s3resume.storage._s3_calls import Calls, discover_region
+from airflow_provider_s3resume.storage._s3_direct import open_direct
 from airflow_provider_s3resume.storage._s3_headers import (
     CHECKSUM_PARAMETERS,
     Parameters,
@@ -64,6 +65,7 @@ from airflow_provider_s3resume.storage._s3_settings import (
 from airflow_provider_s3resume.storage.base import (
     Capabilities,
     Condition,
+    Express,
     NewUpload,
     PartBody,
     PartInfo,
@@ -108,7 +110,9 @@ class S3Store:
             bucket,
             request_payer=self.settings.request_payer,
             patience=self.settings.patience,
+            direct=open_direct(client, bucket, self.settings.patience),
         )
+        self._express = self._calls.express(self._put_parameters)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -119,6 +123,11 @@ class S3Store:
     def limits(self) -> Limits:
         """What the settings say that the service accepts."""
         return self.settings.limits
+
+    @property
+    def express(self) -> Express | None:
+        """The store's part for small objects, if its calls can be made directly."""
+        return self._express
 
     # Reading.
 
@@ -193,8 +202,10 @@ class S3Store:
         answer = self._calls.make("GetObject", key, **parameters)
         length = byte_range.length if byte_range else identity.size
         info = object_info(key, answer, identity.size)
+        body = answer["Body"]
         # StreamingBody would count, copy and check once more; its stream is urllib3's response.
-        reader = S3RangeReader(answer["Body"]._raw_stream, info, length, subject)  # noqa: SLF001
+        raw = getattr(body, "_raw_stream", body)
+        reader = S3RangeReader(raw, info, length, subject)
         try:
             check_identity(info, identity, subject)
             check_answer(answer, byte_range, identity.size, subject)
@@ -229,25 +240,36 @@ class S3Store:
         content_md5: str | None = None,
     ) -> Written:
         """Write a whole object in one request."""
-        operation, subject = "PutObject", self._calls.subject(key)
-        parameters = {
-            **upload_parameters(upload),
-            **checksum_parameters(checksum, operation, subject),
-            **self._conditions(
-                operation, key, condition, honoured=self.capabilities.conditional_put
-            ),
-        }
-        if content_md5 is not None:
-            parameters["ContentMD5"] = content_md5
+        parameters = self._put_parameters(key, upload, checksum, condition, content_md5)
         answer = self._write(
-            operation,
+            "PutObject",
             key,
             condition,
-            Body=sendable(body),
+            Body=body,
             raw_headers=raw_headers(upload),
             **parameters,
         )
         return written(answer)
+
+    def _put_parameters(
+        self,
+        key: str,
+        upload: NewUpload,
+        checksum: Checksum | None,
+        condition: Condition | None,
+        content_md5: str | None,
+    ) -> Parameters:
+        """Return the parameters of a PutObject, but for the body and what is sent raw."""
+        operation, subject = "PutObject", self._calls.subject(key)
+        honoured = self.capabilities.conditional_put
+        parameters = {
+            **upload_parameters(upload),
+            **checksum_parameters(checksum, operation, subject),
+            **self._conditions(operation, key, condition, honoured=honoured),
+        }
+        if content_md5 is not None:
+            parameters["ContentMD5"] = content_md5
+        return parameters
 
     def create_upload(self, key: str, upload: NewUpload) -> str:
         """Begin a multipart upload and return its id."""
@@ -274,11 +296,10 @@ class S3Store:
     ) -> str:
         """Send one part and return its ETag.
 
-        ``bytes``, ``bytearray`` and views of the whole of one are sent as they are; another view
-        is copied for the time of the call.
+        Where botocore sends it, a view of a part of a buffer is copied for the time of the call.
         """
         parameters = checksum_parameters(checksum, "UploadPart", self._calls.subject(key))
-        return self._part(key, upload_id, part_number, Body=sendable(body), **parameters)
+        return self._part(key, upload_id, part_number, Body=body, **parameters)
 
     def upload_part_stream(
         self,

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from functools import lru_cache
 from itertools import islice
 from typing import IO, Final
 
@@ -25,10 +26,21 @@ from airflow_provider_s3resume.plan.objects import (
     key_bytes,
 )
 from airflow_provider_s3resume.storage._layer import Layer
-from airflow_provider_s3resume.storage.base import Capabilities, ObjectStore, uri_of
+from airflow_provider_s3resume.storage.base import (
+    Capabilities,
+    Express,
+    ObjectStore,
+    express_of,
+    uri_of,
+)
 
 RECORDS_IN_MEMORY: Final = 100_000
 _BLOCK: Final = 32 * 1024
+
+
+@lru_cache(maxsize=16)
+def _in_order(capabilities: Capabilities) -> Capabilities:
+    return replace(capabilities, ordered_listing=True, lists_ranges=False)
 
 
 class SortedListing(Layer):
@@ -54,7 +66,12 @@ class SortedListing(Layer):
     @property
     def capabilities(self) -> Capabilities:
         """What the inner store can do, and order."""
-        return replace(self.inner.capabilities, ordered_listing=True, lists_ranges=False)
+        return _in_order(self.inner.capabilities)
+
+    @property
+    def express(self) -> Express | None:
+        """The inner store's."""
+        return express_of(self.inner)
 
     def list_objects(
         self, prefix: str = "", key_range: KeyRange = ALL_KEYS

@@ -64,12 +64,20 @@ def _carried(
     return replace(info.attributes, tags=tags), notes + tag_notes
 
 
+def carries_tags(context: CopyContext, info: ObjectInfo) -> bool:
+    """Tell whether the source object has tags that are to be carried.
+
+    GET and HEAD tell their number only to callers that may read them, and only if there are any.
+    """
+    config = context.config
+    wanted = config.carry_metadata and config.carry_tags and context.source.capabilities.tags
+    return bool(wanted and info.tag_count)
+
+
 def _tags(
     context: CopyContext, entry: CopyEntry, info: ObjectInfo
 ) -> tuple[dict[str, str], list[str]]:
-    wanted = context.config.carry_tags and context.source.capabilities.tags and info.tag_count != 0
-    # GET and HEAD tell the number of tags only to callers that may read them, and only if > 0.
-    if not wanted or info.tag_count is None:
+    if not carries_tags(context, info):
         return {}, []
     if not context.target.capabilities.tags:
         return {}, [f"{info.tag_count} tags not carried: the target has none"]

@@ -7,6 +7,7 @@ range, and copies only the rest.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 import traceback
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -27,6 +28,7 @@ from airflow_provider_s3resume.transfer.checkpoints import CheckpointRecords
 from airflow_provider_s3resume.transfer.context import CopyContext
 from airflow_provider_s3resume.transfer.copier import copy_object
 from airflow_provider_s3resume.transfer.earlier import found_at_target
+from airflow_provider_s3resume.transfer.express import Lane, split
 from airflow_provider_s3resume.transfer.journal import Journal
 from airflow_provider_s3resume.transfer.loading import (
     check_sides,
@@ -181,7 +183,10 @@ class _Run:
         on_progress: Callable[[Figures], None] | None,
     ) -> None:
         self._context = context
-        self._entries = entries
+        self._small, self._others = split(context, entries)
+        self._todo = iter(self._others)
+        self._running: set[Future[None]] = set()
+        self._lock = threading.Lock()
         self._journal = journal
         self._on_progress = on_progress
         self._told = time.monotonic()
@@ -189,42 +194,74 @@ class _Run:
 
     def run(self) -> None:
         """Copy all; each object ends in an outcome, unless told to stop."""
-        most = min(self._context.config.object_concurrency, self._context.budget.most_objects)
-        objects = Workers(most, "s3resume-object")
-        running: set[Future[None]] = set()
+        most = min(self._context.config.objects_at_once, self._context.budget.most_objects)
+        # One more: the lane of small objects, which hands its hard cases to the others.
+        objects = Workers(most + 1, "s3resume-object")
         try:
-            for entry in self._entries:
-                running.add(objects.submit(partial(self._one, entry)))
-                while len(running) >= most:
-                    running = self._collect(running)
-                if self._context.stop.is_set():
-                    break
-            while running and not self._context.stop.is_set():
-                running = self._collect(running)
+            if self._small:
+                self._submit(objects, partial(self._run_lane, objects))
+            for _ in range(min(most, len(self._others))):
+                self._submit(objects, self._work)
+            while self._running and not self._context.stop.is_set():
+                self._collect()
         finally:
-            wait(running, timeout=_SETTLE_S)
+            wait(self._running, timeout=_SETTLE_S)
             objects.close()
             self._journal.flush()
         self._context.stop.check()
 
-    def _collect(self, running: set[Future[None]]) -> set[Future[None]]:
-        done, left = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
+    def _submit(self, objects: Workers, job: Callable[[], None]) -> None:
+        with self._lock:
+            self._running.add(objects.submit(job))
+
+    def _collect(self) -> None:
+        with self._lock:
+            running = set(self._running)
+        done, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
+        with self._lock:
+            self._running -= done
         for future in done:
             future.result()
         self._journal.flush_if_due()
         if self._on_progress and time.monotonic() - self._told >= PROGRESS_S:
             self._told = time.monotonic()
             self._on_progress(self._context.progress.figures())
-        return left
 
-    def _one(self, entry: CopyEntry) -> None:
+    def _run_lane(self, objects: Workers) -> None:
+        lane = Lane(
+            self._context,
+            self._small,
+            done=self._landed,
+            refused=lambda entry: self._submit(objects, partial(self._one, entry)),
+            finish=lambda entry, land: self._submit(objects, partial(self._one, entry, land)),
+        )
+        lane.run()
+
+    def _landed(self, outcome: Outcome) -> None:
+        self._context.progress.add(objects_done=1)
+        self._journal.add(outcome)
+
+    def _work(self) -> None:
+        """Copy one object after the other, until there is none left or it is time to stop."""
+        while not self._context.stop.is_set():
+            # Threads share the list; to take the next of one is a single step.
+            entry = next(self._todo, None)
+            if entry is None:
+                return
+            self._one(entry)
+
+    def _one(self, entry: CopyEntry, land: Callable[[], Outcome] | None = None) -> None:
+        """Copy an object, or finish one that was written.
+
+        :param land: finishes it.
+        """
         if self._context.stop.is_set():
             return
         try:
             if self._hopeless is not None:
                 self._fail(entry, self._hopeless)
                 return
-            outcome = copy_object(self._context, entry)
+            outcome = copy_object(self._context, entry) if land is None else land()
         except CopyStoppedError:
             return
         except S3ResumeError as error:
@@ -233,8 +270,7 @@ class _Run:
         except Exception as error:  # noqa: BLE001 - what one object meets must not end the others
             self._fail(entry, _unexpected(error))
             return
-        self._context.progress.add(objects_done=1)
-        self._journal.add(outcome)
+        self._landed(outcome)
 
     def _fail(self, entry: CopyEntry, error: S3ResumeError) -> None:
         log.error("%r: %s", entry.key, error)

@@ -8,7 +8,7 @@ where the store can: a second worker on the same object is noticed, not overwrit
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_s3resume.exceptions import ManifestError
@@ -124,7 +124,8 @@ def _intent_name(intent: Checkpoint) -> str:
 
 def to_json(checkpoint: Checkpoint) -> str:
     """Return the record's text. Parts are arrays, as there may be 10,000 of them."""
-    data = asdict(checkpoint)
+    # Without the parts: ``asdict`` copies each of them, deeply, for every writing.
+    data = asdict(replace(checkpoint, parts=()))
     data["schema"] = SCHEMA
     if not checkpoint.asked:
         del data["asked"]  # As the records that do not say were written.

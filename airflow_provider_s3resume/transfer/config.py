@@ -11,6 +11,7 @@ from airflow_provider_s3resume.plan.parts import DEFAULT_PART_SIZE, GIB, MIB
 from airflow_provider_s3resume.storage.base import WriteOptions
 
 MIN_MEMORY_BUDGET = 16 * MIB
+OBJECT_THREADS = 8
 MIN_BYTES_PER_S = 64 * 1024
 """Below it services take a connection for dead before its next bytes come."""
 
@@ -45,7 +46,7 @@ class CopyConfig:
     multipart_threshold: int = DEFAULT_PART_SIZE
     memory_budget: int = 128 * MIB
     part_concurrency: int = 8
-    object_concurrency: int = 8
+    object_concurrency: int | None = None
     max_bytes_per_s: int | None = None
     max_requests_per_s: int | None = None
     reproduce_layout: bool = True
@@ -54,6 +55,11 @@ class CopyConfig:
     on_source_change: OnSourceChange = OnSourceChange.START_OVER
     max_manifest_age_s: float = 7 * 24 * 3600.0
     options: WriteOptions = field(default_factory=WriteOptions)
+
+    @property
+    def objects_at_once(self) -> int:
+        """How many objects are copied in threads of their own."""
+        return self.object_concurrency or OBJECT_THREADS
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work.
@@ -64,7 +70,8 @@ class CopyConfig:
         _whole("multipart_threshold", self.multipart_threshold, 1, 5 * GIB)
         _whole("memory_budget", self.memory_budget, MIN_MEMORY_BUDGET, 1024 * GIB)
         _whole("part_concurrency", self.part_concurrency, 1, 256)
-        _whole("object_concurrency", self.object_concurrency, 1, 256)
+        if self.object_concurrency is not None:
+            _whole("object_concurrency", self.object_concurrency, 1, 256)
         if self.max_bytes_per_s is not None:
             _whole("max_bytes_per_s", self.max_bytes_per_s, MIN_BYTES_PER_S, 1024 * GIB)
         if self.max_requests_per_s is not None:

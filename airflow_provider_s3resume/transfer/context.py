@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -18,12 +19,20 @@ if TYPE_CHECKING:
 
 
 class ChecksumVerdict:
-    """Whether the target shows the checksums that it was sent; ``None`` until one was sent.
+    """What the target was seen to do with checksums; ``None`` for what was not seen yet.
 
     Written from many threads; they all find the same.
+
+    :param kept: it shows those that it was sent.
+    :param streams: the same of those that follow a part's bytes; whoever holds ``on_trial`` finds
+        that out.
     """
 
     kept: bool | None = None
+    streams: bool | None = None
+
+    def __init__(self) -> None:
+        self.on_trial = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

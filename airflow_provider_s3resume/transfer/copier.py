@@ -84,6 +84,11 @@ def _copy(
         landed = _single(context, entry, source, planned=planned)
     else:
         landed = copy_multipart(context, entry, source, _head(context, source, planned=planned))
+    return outcome_of(entry, identity, landed)
+
+
+def outcome_of(entry: CopyEntry, identity: SourceIdentity, landed: Landed) -> Outcome:
+    """Return the outcome of an object that has landed."""
     return Outcome(
         key=entry.key,
         target_key=entry.target_key,
@@ -100,6 +105,21 @@ def _copy(
         checkpointed=landed.checkpointed,
         superseded=landed.superseded,
         notes=landed.notes,
+    )
+
+
+def is_small(context: CopyContext, entry: CopyEntry, most: int) -> bool:
+    """Tell whether an object of up to ``most`` bytes needs one GET and one PUT, and nothing else.
+
+    Whatever may need more than that, an error with good reasons included, is for ``copy_object``.
+    """
+    identity = entry.identity()
+    return (
+        identity.size <= most
+        and bool(identity.etag)
+        and identity.size <= context.target.limits.max_object_size
+        and _in_one_request(context, identity)
+        and not _had_checkpoint(context, entry)
     )
 
 
@@ -149,6 +169,8 @@ def _single(
 
 
 def _had_checkpoint(context: CopyContext, entry: CopyEntry) -> bool:
+    if not context.known_checkpoints:
+        return False
     pair = context.source_uri(entry.key), context.target_uri(entry.target_key)
     return CheckpointRecords.name_of(*pair) in context.known_checkpoints
 

@@ -37,6 +37,7 @@ class Journal:
         self._context = context
         self._lock = threading.Lock()
         self._outcomes: dict[str, Outcome] = {}
+        self._lines: dict[str, str] = {}
         self._forget: list[Outcome] = []
         self._left_behind: list[Outcome] = []
         self._dirty = False
@@ -58,6 +59,7 @@ class Journal:
         """Take one more outcome."""
         with self._lock:
             self._outcomes[outcome.key] = outcome
+            self._lines.pop(outcome.key, None)
             self._dirty = True
             if outcome.checkpointed:
                 self._forget.append(outcome)
@@ -79,8 +81,7 @@ class Journal:
             forget, self._forget = self._forget, []
         try:
             if dirty:
-                text = "".join(outcome.to_line() for outcome in self.outcomes())
-                self._state.write_text(self.name, text)
+                self._state.write_text(self.name, "".join(map(self._line, self.outcomes())))
         except BaseException:
             with self._lock:
                 self._dirty, self._forget = True, forget + self._forget
@@ -91,9 +92,21 @@ class Journal:
             forget_checkpoint(self._context, self._left_behind.pop())
         self._written = time.monotonic()
 
+    def _line(self, outcome: Outcome) -> str:
+        """Return an outcome's line, which is made once however often it is written."""
+        line = self._lines.get(outcome.key)
+        if line is None:
+            line = outcome.to_line()
+            with self._lock:
+                if self._outcomes[outcome.key] is outcome:
+                    self._lines[outcome.key] = line
+        return line
+
 
 def had_checkpoint(context: CopyContext, outcome: Outcome) -> bool:
     """Tell whether an object's checkpoint stood there when the attempt began."""
+    if not context.known_checkpoints:
+        return False
     pair = context.source_uri(outcome.key), context.target_uri(outcome.target_key)
     return CheckpointRecords.name_of(*pair) in context.known_checkpoints
 

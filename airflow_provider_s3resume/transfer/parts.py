@@ -23,7 +23,6 @@ from airflow_provider_s3resume.plan.digests import ChecksumAlgorithm, normal_eta
 from airflow_provider_s3resume.plan.resume import ListedPart, PartRecord
 from airflow_provider_s3resume.storage.base import uri_of
 from airflow_provider_s3resume.transfer.hashing import Hasher, hex_of, md5_hex
-from airflow_provider_s3resume.transfer.pool import empty
 from airflow_provider_s3resume.transfer.proving import PLAIN_ENCRYPTION
 from airflow_provider_s3resume.transfer.reading import READ_STEP, STREAM_BUFFER, StreamBody
 
@@ -147,23 +146,62 @@ class PartMover:
     def _send(self, number: int) -> None:
         self._stop.check()
         byte_range = self._ranges[number]
-        held = byte_range.length <= self._context.budget.total // 2
-        if held:
-            with self._context.budget.hold(byte_range.length, self._stop):
-                part = self._send_held(number, byte_range)
-        else:
+        if byte_range.length > self._context.budget.total // 2:
             part = self._stream(number, byte_range)
+        else:
+            part = self._stream_at_first(number, byte_range) or self._hold(number, byte_range)
         self._moved.append(byte_range.length)
         self._context.progress.add(bytes_moved=byte_range.length, parts_sent=1)
         self._record.acknowledge(part)
 
-    def _send_held(self, number: int, byte_range: ByteRange) -> PartRecord:
-        data = bytearray(byte_range.length)
+    def _hold(self, number: int, byte_range: ByteRange) -> PartRecord:
+        with self._context.budget.buffer(byte_range.length, self._stop) as view:
+            return self._send_view(number, byte_range, view)
+
+    def _stream_at_first(self, number: int, byte_range: ByteRange) -> PartRecord | None:
+        """Send a part while it is read, once; ``None`` if it has to be held, and sent again.
+
+        That takes less memory and less time. But such a body cannot be repeated by the store's
+        layers, which is what gets a part through when a service is busy.
+        """
+        verdict, trailer = self._context.verdict, self._trailer()
+        if trailer is None or not verdict.kept or verdict.streams is False:
+            return None
+        if verdict.streams is None and not verdict.on_trial.acquire(blocking=False):
+            return None
         try:
-            with memoryview(data) as view:
-                return self._send_view(number, byte_range, view)
+            return self._on_trial(number, self._stream_once(number, byte_range, trailer))
+        except StoreError as error:
+            self._stop.check()
+            if verdict.streams is None and not error.retryable:
+                verdict.streams = False
+            log.info("Part %d is sent again, held in memory: %s", number, error)
+            return None
         finally:
-            empty(data)
+            if verdict.streams is None:
+                verdict.on_trial.release()
+
+    def _on_trial(self, number: int, part: PartRecord) -> PartRecord | None:
+        """Look, once in a task, whether a streamed part is at the target as it was meant to be.
+
+        A service that does not know of trailers may keep their frames as if they were bytes.
+        """
+        verdict = self._context.verdict
+        if verdict.streams:
+            return part
+        listed = self._context.target.list_parts(self._key, self._upload_id())
+        found = [(one.size, one.checksum) for one in listed if one.part_number == number]
+        verdict.streams = (part.size, part.checksum) in found
+        if verdict.streams:
+            return part
+        log.info("%s keeps no trailers: parts are held", self._context.target.bucket)
+        return None
+
+    def _trailer(self) -> ChecksumAlgorithm | None:
+        """Return the checksum that can follow a part's bytes, if one can."""
+        capabilities = self._context.target.capabilities
+        follows = capabilities.trailers and self._algorithm is not ChecksumAlgorithm.MD5
+        return self._algorithm if follows and capabilities.streams_parts else None
 
     def _send_view(self, number: int, byte_range: ByteRange, view: memoryview) -> PartRecord:
         hasher = Hasher(self._algorithm) if self._algorithm else None
@@ -195,8 +233,7 @@ class PartMover:
         pass is compared with the ETag that it answers.
         """
         capabilities = self._context.target.capabilities
-        follows = capabilities.trailers and self._algorithm is not ChecksumAlgorithm.MD5
-        trailer = self._algorithm if follows else None
+        trailer = self._trailer()
         if not capabilities.streams_parts or (trailer is None and not self._md5_etags()):
             raise InvalidInputError(
                 "memory_budget",
@@ -231,8 +268,9 @@ class PartMover:
         unneeded = trailer is not None and self._context.verdict.kept
         taken = {recorded} if unneeded else {compared, recorded}
         hashers = (*taken, *([beside] if beside else []))
-        with self._context.budget.hold(STREAM_BUFFER, self._stop):
-            etag = self._send_stream(number, byte_range, trailer, hashers)
+        with self._context.budget.buffer(STREAM_BUFFER, self._stop) as view:
+            # The rest is for the copies that an SDK makes to put a trailer behind.
+            etag = self._send_stream(number, byte_range, trailer, hashers, view[:READ_STEP])
         followed = recorded.checksum() if trailer else None
         if (
             not unneeded
@@ -254,9 +292,8 @@ class PartMover:
         byte_range: ByteRange,
         trailer: ChecksumAlgorithm | None,
         hashers: Iterable[Hasher],
+        buffer: memoryview,
     ) -> str:
-        # The rest of STREAM_BUFFER is for the copies that an SDK makes to put a trailer behind.
-        buffer = memoryview(bytearray(READ_STEP))
         with closing(self._source.chunks(byte_range, buffer)) as chunks:
             body = StreamBody(chunks, *hashers)
             try:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _POLL_S = 0.5
+_KEPT_FROM = 256 * KIB
+"""Smaller blocks are kept by the C library itself (see ``allocation``)."""
+_MUCH_LARGER = 8
 
 
 class MemoryBudget:
@@ -33,6 +36,7 @@ class MemoryBudget:
         self._used = 0
         self._changed = threading.Condition()
         self._waiting: deque[object] = deque()
+        self._kept: list[bytearray] = []
 
     @property
     def most_parts(self) -> int:
@@ -59,9 +63,6 @@ class MemoryBudget:
         :raises InvalidInputError: if ``size`` is more than the whole budget.
         :raises CopyStoppedError: if told to stop while waiting.
         """
-        if size > self.total:
-            accepted = f"at least {size} bytes, the size of one buffer that is needed"
-            raise InvalidInputError("memory_budget", found=self.total, accepted=accepted)
         self._take(size, stop)
         try:
             yield
@@ -69,11 +70,50 @@ class MemoryBudget:
             _let_go(error)
             raise
         finally:
-            with self._changed:
-                self._used -= size
-                self._changed.notify_all()
+            self._free(size)
 
-    def _take(self, size: int, stop: StopSignal) -> None:
+    @contextmanager
+    def buffer(self, size: int, stop: StopSignal) -> Iterator[memoryview]:
+        """Hold a buffer of ``size`` bytes for the length of a ``with`` block, as :meth:`hold` does.
+
+        What is in it at first may be anything. A large one is kept for the next who asks, since to
+        have the system map as much anew costs more than to fill it; what is kept is part of the
+        budget, and is given up as soon as there is no room beside it. After an error nobody knows
+        who may still look at it, and it is not used again.
+        """
+        data = self._take(size, stop, with_kept=size >= _KEPT_FROM)
+        try:
+            data = data or bytearray(size)
+            with memoryview(data) as whole, whole[:size] as view:
+                yield view
+        except BaseException as error:
+            _let_go(error)
+            if data is not None:
+                empty(data)
+            data = None
+            raise
+        finally:
+            self._free(size, data)
+
+    def try_buffer(self, size: int) -> bytearray | None:
+        """Return a buffer of just this size if there is room now, to be given back by hand."""
+        with self._changed:
+            if self._waiting or self._used + size > self.total:
+                return None
+            self._used += size
+            self._make_room()
+            self.peak = max(self.peak, self._used)
+        return bytearray(size)
+
+    def give_back(self, data: bytearray) -> None:
+        """Take back a buffer of :meth:`try_buffer`; nobody may look at it any more."""
+        self._free(len(data))
+
+    def _take(self, size: int, stop: StopSignal, *, with_kept: bool = False) -> bytearray | None:
+        """Wait for room and take it, with a kept buffer that fits if one is asked for."""
+        if size > self.total:
+            accepted = f"at least {size} bytes, the size of one buffer that is needed"
+            raise InvalidInputError("memory_budget", found=self.total, accepted=accepted)
         ticket = object()
         with self._changed:
             self._waiting.append(ticket)
@@ -83,10 +123,39 @@ class MemoryBudget:
                     self._changed.wait(_POLL_S)
                 stop.check()
                 self._used += size
+                data = self._kept_one(size) if with_kept else None
+                self._make_room()
                 self.peak = max(self.peak, self._used)
+                return data
             finally:
                 self._waiting.remove(ticket)
+                if self._waiting:
+                    self._changed.notify_all()
+
+    def _free(self, size: int, data: bytearray | None = None) -> None:
+        with self._changed:
+            self._used -= size
+            if data is not None and len(data) >= _KEPT_FROM:
+                self._kept.append(data)
+                self._make_room()
+            if self._waiting:
                 self._changed.notify_all()
+
+    def _kept_one(self, size: int) -> bytearray | None:
+        """Return a buffer that is kept and not much larger, if there is one."""
+        for at, data in enumerate(self._kept):
+            if size <= len(data) <= size + size // _MUCH_LARGER:
+                return self._kept.pop(at)
+        return None
+
+    def _make_room(self) -> None:
+        """Give up what is kept, the oldest first, as far as there is no room for it."""
+        if not self._kept:
+            return
+        kept = sum(map(len, self._kept))
+        while self._kept and self._used + kept > self.total:
+            kept -= len(self._kept[0])
+            self._kept.pop(0).clear()
 
 
 def empty(data: bytearray) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,15 +25,16 @@ class Progress:
 
     def __init__(self, *, objects: int = 0, size: int = 0) -> None:
         self._lock = threading.Lock()
-        self._figures = Figures(objects_planned=objects, bytes_planned=size)
+        self._counts = dict.fromkeys(Figures.__slots__, 0)
+        self._counts["objects_planned"], self._counts["bytes_planned"] = objects, size
 
     def add(self, **counts: int) -> None:
         """Add to the named figures."""
         with self._lock:
-            now = {name: getattr(self._figures, name) + n for name, n in counts.items()}
-            self._figures = replace(self._figures, **now)
+            for name, count in counts.items():
+                self._counts[name] += count
 
     def figures(self) -> Figures:
         """Return the figures of this moment."""
         with self._lock:
-            return self._figures
+            return Figures(**self._counts)

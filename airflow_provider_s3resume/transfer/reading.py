@@ -12,6 +12,7 @@ from airflow_provider_s3resume.exceptions import (
     SourceChangedError,
     TransientStoreError,
 )
+from airflow_provider_s3resume.plan.digests import ChecksumAlgorithm
 from airflow_provider_s3resume.plan.objects import ByteRange
 from airflow_provider_s3resume.plan.parts import MIB
 from airflow_provider_s3resume.storage.base import uri_of
@@ -94,23 +95,21 @@ class ExactSource:
                 self._going_on(byte_range.start + done, error)
                 self._stop.wait(_FIRST_WAIT_S * 2**breaks)
 
-    def whole(self) -> tuple[bytearray, ObjectInfo]:
-        """Read a small object whole and return its bytes and its headers from the same answer."""
-        data = bytearray(self.identity.size)
-        view = memoryview(data)
+    def whole(self, view: memoryview) -> ObjectInfo:
+        """Read an object whole into ``view``; return its headers, from the same answer."""
         with self._open(None) as reader, self._stop.watching(reader):
             info = reader.info
             filled = 0
             try:
-                while filled < len(data) and (n := reader.readinto(view[filled:])):
+                while filled < len(view) and (n := reader.readinto(view[filled:])):
                     filled += n
             except TransientStoreError as error:
                 self._stop.check()
                 self._going_on(filled, error)
-        if filled < len(data):
-            rest = ByteRange(start=filled, stop=len(data))
+        if filled < len(view):
+            rest = ByteRange(start=filled, stop=len(view))
             self.read(rest, view[filled:])
-        return data, info
+        return info
 
     def _going_on(self, at: int, error: TransientStoreError) -> None:
         log.warning("%s; going on at byte %d on a new connection", error, at)
@@ -159,19 +158,33 @@ class StreamBody:
     def __init__(self, chunks: Iterator[memoryview], *hashers: Hasher) -> None:
         self.error: S3ResumeError | None = None
         self._chunks = chunks
-        self._hashers = hashers
+        self._hashers = {hasher.algorithm: hasher for hasher in hashers}
         self._left = memoryview(b"")
 
     def read(self, size: int = -1, /) -> bytes:
         """Return up to ``size`` bytes (one piece for a negative size); empty at the end."""
         if not self._left:
-            try:
-                self._left = next(self._chunks, memoryview(b""))
-            except S3ResumeError as error:
-                self.error = error
-                raise
-            for hasher in self._hashers:
-                hasher.update(self._left)
+            self._left = self._next()
         taken = self._left if size < 0 else self._left[:size]
         self._left = self._left[len(taken) :]
         return bytes(taken)
+
+    def pieces(self) -> Iterator[memoryview]:
+        """Yield the range as it arrives, without a copy; each piece is good until the next one."""
+        while piece := self._next():
+            yield piece
+
+    def digest(self, algorithm: str) -> str | None:
+        """Return the checksum of all that was given out, ``None`` if it was not taken."""
+        hasher = self._hashers.get(ChecksumAlgorithm(algorithm))
+        return hasher.checksum().value if hasher else None
+
+    def _next(self) -> memoryview:
+        try:
+            piece = next(self._chunks, memoryview(b""))
+        except S3ResumeError as error:
+            self.error = error
+            raise
+        for hasher in self._hashers.values():
+            hasher.update(piece)
+        return piece

@@ -26,11 +26,10 @@ from airflow_provider_s3resume.plan.digests import (
 )
 from airflow_provider_s3resume.plan.objects import ByteRange, ContentAttributes
 from airflow_provider_s3resume.storage.base import NewUpload, uri_of
-from airflow_provider_s3resume.transfer.attributes import condition_of, upload_of
+from airflow_provider_s3resume.transfer.attributes import carries_tags, condition_of, upload_of
 from airflow_provider_s3resume.transfer.context import CopyContext, Landed
 from airflow_provider_s3resume.transfer.hashing import checksum_of, md5_hex
 from airflow_provider_s3resume.transfer.outcomes import Proof, Status
-from airflow_provider_s3resume.transfer.pool import empty
 from airflow_provider_s3resume.transfer.proving import (
     PLAIN_ENCRYPTION,
     Expected,
@@ -47,7 +46,7 @@ if TYPE_CHECKING:
     from airflow_provider_s3resume.plan.digests import Checksum
     from airflow_provider_s3resume.plan.manifest import CopyEntry
     from airflow_provider_s3resume.plan.objects import ObjectInfo
-    from airflow_provider_s3resume.storage.base import Written
+    from airflow_provider_s3resume.storage.base import Exchange, Express, Line, Written
     from airflow_provider_s3resume.transfer.reading import ExactSource
 
 _TRIES = 4
@@ -62,20 +61,22 @@ def copy_single(context: CopyContext, entry: CopyEntry, source: ExactSource) -> 
     :raises TargetChangedError: if the target is not what the plan saw.
     :raises VerificationError: if the bytes are not those the source's service vouches for.
     """
-    with context.budget.hold(source.identity.size, context.stop):
-        return _read_and_put(context, entry, source)
+    with context.budget.buffer(source.identity.size, context.stop) as view:
+        return _read_and_put(context, entry, source, view)
 
 
-def _read_and_put(context: CopyContext, entry: CopyEntry, source: ExactSource) -> Landed:
-    data, info = source.whole()
-    try:
-        return _Put(context, entry, source, info, data).run()
-    finally:
-        empty(data)
+def _read_and_put(
+    context: CopyContext, entry: CopyEntry, source: ExactSource, view: memoryview
+) -> Landed:
+    info = source.whole(view)
+    return SinglePut(context, entry, source, info, view).run()
 
 
-class _Put:
-    """One object's write, tried until its fate is known."""
+class SinglePut:
+    """One object's write, tried until its fate is known.
+
+    :param data: the object's bytes, as they were read.
+    """
 
     def __init__(
         self,
@@ -83,7 +84,7 @@ class _Put:
         entry: CopyEntry,
         source: ExactSource,
         info: ObjectInfo,
-        data: bytearray,
+        data: memoryview,
     ) -> None:
         self._context = context
         self._entry = entry
@@ -101,15 +102,63 @@ class _Put:
         supported = context.target.capabilities.conditional_put
         self._condition = condition_of(entry, supported=supported)
         self._notes: list[str] = []
+        self._upload: NewUpload | None = None
 
-    def run(self) -> Landed:
-        """Write, look where the answer is unclear, and prove."""
-        self._check_read()
+    def is_plain(self) -> bool:
+        """Tell whether it can be written without asking either store for more (tags, a reread)."""
+        if carries_tags(self._context, self._info):
+            return False
+        match = compare_checksums(self._info.checksums, self._sums())
+        if match is Match.DIFFERENT:
+            return False
+        compared_by_target = self._vouched is None or self._content_md5 is not None
+        return compared_by_target or match is Match.SAME
+
+    def begin(self, express: Express, line: Line) -> Exchange[Written]:
+        """Begin the write of a plain one in one request."""
+        self._upload = self._made_of()
+        return express.put(
+            line,
+            self._entry.target_key,
+            self._data,
+            upload=self._upload,
+            checksum=self._checksum,
+            condition=self._condition,
+            content_md5=self._content_md5,
+        )
+
+    def is_clear(self, written: Written) -> bool:
+        """Tell whether an answer says all, so that nobody need look at the target."""
+        sent = [self._checksum] if self._checksum else []
+        return (
+            compare_checksums(written.checksums, sent) is Match.SAME
+            and self._upload is not None
+            and self._upload == _without_attributes(self._upload)
+        )
+
+    def land(self, written: Written) -> Landed:
+        """Say what was written; looks at the target unless :meth:`is_clear`.
+
+        :raises VerificationError: if other bytes have arrived.
+        """
+        arrived = self._check_arrived(written)
+        if self._upload is not None:
+            self._note_what_is_lost(self._upload)
+        unprotected = self._condition is None
+        return self._landed(Status.COPIED, written, unprotected=unprotected, arrived=arrived)
+
+    def _made_of(self) -> NewUpload:
         algorithm = self._checksum.algorithm if self._checksum else None
         upload, notes = upload_of(
             self._context, self._entry, self._info, algorithm, full_object=True
         )
         self._notes += notes
+        return upload
+
+    def run(self) -> Landed:
+        """Write, look where the answer is unclear, and prove."""
+        self._check_read()
+        upload = self._upload = self._made_of()
         for attempt in range(_TRIES):
             self._context.stop.check()
             try:
@@ -135,12 +184,7 @@ class _Put:
                     return landed
                 self._context.stop.wait(_FIRST_WAIT_S * 2**attempt)
             else:
-                arrived = self._check_arrived(written)
-                self._note_what_is_lost(upload)
-                unprotected = self._condition is None
-                return self._landed(
-                    Status.COPIED, written, unprotected=unprotected, arrived=arrived
-                )
+                return self.land(written)
         msg = "unreachable"
         raise AssertionError(msg)
 
@@ -175,12 +219,7 @@ class _Put:
 
     def _note_what_is_lost(self, upload: NewUpload) -> None:
         """Look at the target if more than a content type was asked for (c19)."""
-        plain = NewUpload(
-            attributes=ContentAttributes(content_type=upload.attributes.content_type),
-            algorithm=upload.algorithm,
-            full_object=upload.full_object,
-        )
-        if upload == plain:
+        if upload == _without_attributes(upload):
             return
         found = look(self._context.target, self._entry.target_key)
         if found is not None:
@@ -240,7 +279,7 @@ class _Put:
         )
 
     def _read_again(self) -> None:
-        view = memoryview(self._data)
+        view = self._data
         if view:
             self._source.read(ByteRange(start=0, stop=len(view)), view)
         if self._checksum is not None:
@@ -305,3 +344,12 @@ class _Put:
         if compare_checksums(checksums, ours) is Match.SAME:
             return Proof.PARTS
         return Proof.NONE
+
+
+def _without_attributes(upload: NewUpload) -> NewUpload:
+    """Return an upload that asks for a content type alone, which every target keeps."""
+    return NewUpload(
+        attributes=ContentAttributes(content_type=upload.attributes.content_type),
+        algorithm=upload.algorithm,
+        full_object=upload.full_object,
+    )

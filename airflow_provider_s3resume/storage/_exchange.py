@@ -1,0 +1,208 @@
+"""One request and its answer on a connection that never waits: a thread drives hundreds of them.
+
+What is out of the ordinary (an answer that is no success, a body in chunks, a length that was not
+expected) is not sorted out here: the exchange fails, and whoever began it makes the call in the
+ordinary way, which can tell, wait and repeat.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Final, Generic, TypeVar
+
+from airflow_provider_s3resume.storage import _heads
+from airflow_provider_s3resume.storage._connection import behind
+from airflow_provider_s3resume.storage._heads import Head, ProtocolError
+from airflow_provider_s3resume.storage._pace import Awaited, Pace, Patience, StalledError
+from airflow_provider_s3resume.storage._transport import Transport, scratch_of
+
+T = TypeVar("T")
+_STEP: Final = 16 * 1024
+_SUCCESS: Final = range(200, 300)
+
+
+class Line:
+    """A connection for exchanges, one after the other.
+
+    :param transport: connected; it waits for nothing from now on.
+    :param place: which other lines lead to the same place.
+    """
+
+    def __init__(
+        self, transport: Transport, place: object, patience: Patience, no_byte_s: float
+    ) -> None:
+        self.transport = transport
+        self.place = place
+        self.patience = patience
+        self.no_byte_s = no_byte_s
+        self._number = transport.fileno()
+        transport.stop_waiting()
+
+    def fileno(self) -> int:
+        """Return the file descriptor, to be told when something can be read or written."""
+        return self._number
+
+    def is_alive(self) -> bool:
+        """Tell whether it may be used, after something could be read though nobody asked."""
+        return self.transport.is_quiet()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.transport.close()
+
+
+class Exchange(Generic[T]):
+    """A request that was begun, and its answer.
+
+    :param sink: takes the body of a success, which has to be of this length; ``None`` if the body
+        is of no interest.
+    :param finish: makes the result of the answer's head; raises what is wrong with it.
+    :param translate: makes an error of this provider of one of the network's.
+    """
+
+    def __init__(
+        self,
+        line: Line,
+        method: str,
+        pieces: list[memoryview],
+        *,
+        sink: memoryview | None,
+        finish: Callable[[Head], T],
+        translate: Callable[[BaseException], BaseException],
+    ) -> None:
+        self.line = line
+        self.keeps = False
+        self.wants_to_write = False
+        self._method = method
+        self._pieces = pieces
+        self._sink = sink
+        self._finish = finish
+        self._translate = translate
+        self._ahead = bytearray()
+        self._head: Head | None = None
+        self._filled = 0
+        self._error: BaseException | None = None
+        self._sent = False
+        awaited = Awaited.BODY if sink is not None else Awaited.SMALL
+        self._pace = Pace(line.patience, line.no_byte_s, awaited)
+        self._moved = 0
+        self._looked_at = self._moved_at = time.monotonic()
+
+    def advance(self) -> bool:
+        """Do what can be done without waiting; tell whether the exchange has ended."""
+        try:
+            return (self._sent or self._send()) and self._receive()
+        except BlockingIOError:
+            return False
+        except (OSError, ValueError) as error:
+            self._error = error
+            return True
+
+    def look(self, now: float) -> bool:
+        """Judge what has moved since the last look; tell whether the exchange has ended."""
+        moved, self._moved = self._moved, 0
+        spent, self._looked_at = now - self._looked_at, now
+        try:
+            if moved:
+                self._moved_at = now
+            elif now - self._moved_at >= self.line.no_byte_s:
+                raise StalledError(
+                    f"the connection was given up: no byte for {now - self._moved_at:.0f} s"
+                )
+            if not self._sent or self._head is not None:
+                self._pace.judge(spent, moved)
+            else:
+                self._pace.left_s()
+        except StalledError as error:
+            self._error = error
+            return True
+        return False
+
+    def result(self) -> T:
+        """Return what the answer says.
+
+        :raises StoreError: as it is, or as the network failed.
+        """
+        try:
+            if self._error is not None:
+                raise self._error
+            if self._head is None:
+                raise ProtocolError("there is no answer yet")
+            return self._finish(self._head)
+        except (OSError, ValueError) as error:
+            self.keeps = False
+            raise self._translate(error) from error
+        except BaseException:
+            self.keeps = False
+            raise
+
+    def _send(self) -> bool:
+        transport = self.line.transport
+        try:
+            while self._pieces:
+                taken = transport.send(*self._pieces)
+                self._moved += taken
+                self._pieces = behind(self._pieces, taken)
+            transport.flush()
+        except BlockingIOError:
+            self.wants_to_write = True
+            # Whoever refuses a request may do so before it has come.
+            with contextlib.suppress(BlockingIOError):
+                return self._receive()
+            return False
+        except (BrokenPipeError, ConnectionResetError):
+            # The refusal may be there to be read.
+            self._pieces = []
+        self._sent, self.wants_to_write = True, False
+        self._pace.begin_answer()
+        return True
+
+    def _receive(self) -> bool:
+        if self._head is None:
+            self._head = self._read_head()
+            self._pace.begin_body()
+            if self._sink is None or self._head.status not in _SUCCESS:
+                return self._end(self._head.length == 0)
+            if self._head.length != len(self._sink):
+                return self._end(False)
+            self._take_ahead(self._sink)
+        sink = self._sink
+        while sink is not None and self._filled < len(sink):
+            count = self.line.transport.receive(sink[self._filled :])
+            if not count:
+                missing = len(sink) - self._filled
+                raise ConnectionResetError(f"the body ends {missing} bytes early")
+            self._filled += count
+            self._moved += count
+        return self._end(True)
+
+    def _read_head(self) -> Head:
+        while True:
+            end = self._ahead.find(_heads.END)
+            if end >= 0:
+                data = bytes(self._ahead[:end])
+                del self._ahead[: end + len(_heads.END)]
+                if not _heads.is_interim(data):
+                    return _heads.parse_head(data, self._method)
+                continue
+            if len(self._ahead) > _heads.MOST:
+                raise ProtocolError(f"the head of the answer has more than {_heads.MOST} bytes")
+            scratch = scratch_of(_STEP)
+            count = self.line.transport.receive(scratch)
+            if not count:
+                raise ConnectionResetError("the connection was closed without an answer")
+            self._moved += count
+            self._ahead += scratch[:count]
+
+    def _take_ahead(self, sink: memoryview) -> None:
+        count = min(len(self._ahead), len(sink))
+        sink[:count] = self._ahead[:count]
+        del self._ahead[:count]
+        self._filled = count
+
+    def _end(self, whole: bool) -> bool:  # noqa: FBT001 - one caller's word
+        head = self._head
+        self.keeps = whole and self._sent and head is not None and head.keeps and not self._ahead
+        return True

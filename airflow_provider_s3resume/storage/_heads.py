@@ -1,0 +1,113 @@
+"""The heads of HTTP/1.1 messages: what is sent, and what is answered (RFC 9112)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+MOST: Final = 64 * 1024
+"""Bytes that the head of an answer may have; S3 allows 2 KiB of metadata, proxies 8 to 32 KiB."""
+END: Final = b"\r\n\r\n"
+# "HTTP/1.1 503": the tenth byte tells an answer from one that another follows.
+_TELLING: Final = 10
+_STATUS: Final = re.compile(r"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [^\r\n]*)?(?=\r\n|\Z)")
+# A line that begins with a blank would go on with the one before (obs-fold), and is none here.
+_HEADER: Final = re.compile(r"\r\n([^\s:]+):[ \t]*((?:[^\r\n]*[^\s])?)[ \t]*(?=\r\n|\Z)")
+_BREAKS: Final = re.compile(r"[\r\n\0]")
+_LENGTH: Final = re.compile(r"[0-9]{1,19}")
+
+
+class ProtocolError(OSError):
+    """What the peer answers is no HTTP, or cannot be told from something else."""
+
+
+@dataclass(slots=True, frozen=True)
+class Head:
+    """The head of an answer.
+
+    :param headers: by lower-case name; what came several times is joined by commas.
+    :param length: bytes of the body, ``None`` if it is in chunks or ends with the connection.
+    :param keeps: the connection may be used again once the body was read.
+    """
+
+    status: int
+    headers: dict[str, str]
+    length: int | None
+    chunked: bool
+    keeps: bool
+
+
+def request_head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
+    """Return the head of a request.
+
+    :raises ValueError: if a header would be more than one, or cannot be sent.
+    """
+    lines = [f"{method} {target} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    if any(map(_BREAKS.search, lines)):
+        raise ValueError("Invalid header value: it has a line break")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def parse_head(data: bytes, method: str) -> Head:
+    """Return what a head says, its last empty line left out.
+
+    :raises ProtocolError: if it is none, or could be read in two ways.
+    """
+    text = data.decode("latin-1")
+    found = _STATUS.match(text)
+    if found is None:
+        raise ProtocolError(f"no HTTP answer: {text[:40]!r}")
+    status, headers = int(found[2]), _headers(text, found.end())
+    chunked = headers.get("transfer-encoding", "").lower()
+    if chunked not in {"", "chunked"}:
+        raise ProtocolError(f"transfer-encoding {chunked[:40]!r}")
+    length = None if chunked else _length(headers.get("content-length"))
+    if method == "HEAD" or status in {204, 304}:
+        length, chunked = 0, ""
+    ends_itself = bool(chunked) or length is not None
+    close = "close" in headers.get("connection", "").lower()
+    return Head(
+        status=status,
+        headers=headers,
+        length=length,
+        chunked=bool(chunked),
+        keeps=ends_itself and not close and found[1] == "1",
+    )
+
+
+def is_telling(data: bytes | bytearray) -> bool:
+    """Tell whether so much of a head is there that one can say what answer it is of."""
+    return len(data) >= _TELLING
+
+
+def is_interim(data: bytes | bytearray) -> bool:
+    """Tell whether a head, or its start, is of an answer that another one follows."""
+    return data.startswith((b"HTTP/1.1 1", b"HTTP/1.0 1"))
+
+
+def _headers(text: str, start: int) -> dict[str, str]:
+    # In one call, as there is a head for each small object.
+    found = _HEADER.findall(text, start)
+    if len(found) != text.count("\r\n"):
+        raise ProtocolError("a header line that is none")
+    headers = {name.lower(): value for name, value in found}
+    if len(headers) != len(found):
+        headers = {}
+        for name, value in found:
+            known = headers.get(name.lower())
+            headers[name.lower()] = value if known is None else f"{known}, {value}"
+    return headers
+
+
+def _length(given: str | None) -> int | None:
+    if given is None:
+        return None
+    # A proxy may repeat it; two that differ are an attempt to have it read in two ways.
+    lengths = {one.strip() for one in given.split(",")} if "," in given else {given}
+    length = lengths.pop()
+    if lengths or not _LENGTH.fullmatch(length):
+        raise ProtocolError(f"content-length {given[:40]!r}")
+    return int(length)

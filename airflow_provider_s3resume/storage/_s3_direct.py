@@ -1,0 +1,460 @@
+"""The calls that carry an object's bytes: signed by botocore, moved by connections of our own.
+
+``GetObject``, ``PutObject`` and ``UploadPart`` are most of what a copy does. botocore takes more
+processor time to make and to read one of them than the network takes to carry it, and reads and
+sends bodies in small pieces. So each such operation is made once by botocore in full, up to where it
+would be sent: that shows which host, path, headers and signing a bucket has (addressing styles,
+access points, dual-stack, redirects that were learned). Every call after that has its key and
+parameters put in, and is signed with botocore's credentials of that moment.
+
+Where anything about a client is out of the ordinary (a proxy, signed payloads, another kind of
+signature), :func:`open_direct` or :meth:`Direct.serves` say no, and botocore does it all as ever.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import ssl
+import threading
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from urllib.parse import urlsplit
+
+import botocore
+from botocore.awsrequest import AWSRequest, HeadersDict
+from botocore.exceptions import (
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    SSLError,
+)
+from botocore.httpsession import get_cert_path
+from botocore.parsers import create_parser
+
+from airflow_provider_s3resume.storage import _heads
+from airflow_provider_s3resume.storage._connection import AnsweredEarlyError, Connection
+from airflow_provider_s3resume.storage._connections import Connections, Place, Waits
+from airflow_provider_s3resume.storage._direct_body import DirectBody
+from airflow_provider_s3resume.storage._pace import Awaited, Patience
+from airflow_provider_s3resume.storage._s3_shapes import Shapes, quoted_key
+from airflow_provider_s3resume.storage._sigv4 import UNSIGNED, UNSIGNED_TRAILED, Signer
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+    from airflow_provider_s3resume.storage._direct_body import Body
+    from airflow_provider_s3resume.storage._exchange import Line
+    from airflow_provider_s3resume.storage._heads import Head
+
+T = TypeVar("T")
+OPERATIONS: Final = frozenset({"GetObject", "PutObject", "UploadPart"})
+_SIGNATURES: Final = frozenset({"s3v4"})
+_PROBE: Final = "s3resume-the-key-of-no-object"
+_METHODS: Final = {
+    "GetObject": "get_object",
+    "PutObject": "put_object",
+    "UploadPart": "upload_part",
+}
+_NEEDED: Final[Mapping[str, Mapping[str, object]]] = {
+    "UploadPart": {"UploadId": "none", "PartNumber": 1},
+}
+# What a request has of its own, or what botocore says of its own retries.
+_OF_ITS_OWN: Final = (
+    "amz-sdk-",
+    "authorization",
+    "content-",
+    "expect",
+    "host",
+    "transfer-encoding",
+    "x-amz-",
+)
+_PORTS: Final = {"http": 80, "https": 443}
+_ERROR_BODY: Final = 1 << 20
+_MOVED: Final = frozenset({301, 302, 303, 307, 308})
+_SUCCESS: Final = range(200, 300)
+_OTHER_REGION: Final = frozenset({"AuthorizationHeaderMalformed", "IllegalLocationConstraint"})
+_CAPTURE: ContextVar[list[_Captured] | None] = ContextVar("captured", default=None)
+
+
+class MovedError(Exception):
+    """The bucket is elsewhere: botocore finds out where, and the call is to be made by it."""
+
+
+class _CapturedError(Exception):
+    """Ends a call that was only made to see what botocore makes of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Captured:
+    request: AWSRequest
+    signer: Any
+    signature: object
+    region: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Template:
+    """What all requests of an operation have in common.
+
+    :param path: up to the key.
+    :param headers: by lower-case name.
+    :param auth: gives the credentials of the moment; ``None`` for requests that are not signed.
+    """
+
+    pool: Connections
+    path: str
+    headers: Mapping[str, str]
+    signer: Signer
+    auth: Callable[[], Any] | None
+
+    def sign(
+        self, method: str, path: str, query: str, headers: Mapping[str, str], trailer: str | None
+    ) -> Mapping[str, str]:
+        """Return the headers that sign a request."""
+        if self.auth is None:
+            return {}
+        payload = UNSIGNED if trailer is None else UNSIGNED_TRAILED
+        credentials = self.auth().credentials
+        if credentials is None:
+            raise NoCredentialsError
+        return self.signer.sign(method, path, query, headers, payload, credentials)
+
+
+def _capture(
+    request: AWSRequest,
+    request_signer: Any,  # noqa: ANN401 - botocore's own
+    signature_version: object,
+    region_name: str,
+    signing_name: str,
+    **_: object,
+) -> None:
+    captured = _CAPTURE.get()
+    if captured is not None:
+        found = _Captured(request, request_signer, signature_version, region_name, signing_name)
+        captured.append(found)
+        raise _CapturedError
+
+
+def open_direct(client: S3Client, bucket: str, patience: Patience) -> Direct | None:
+    """Return what makes the calls directly, ``None`` if this client's have to be botocore's own."""
+    session = getattr(getattr(client, "_endpoint", None), "http_session", None)
+    config: Any = client.meta.config
+    unsigned_payload = (config.s3 or {}).get("payload_signing_enabled") is False
+    known = ("_verify", "_cert_file", "_key_file", "_proxy_config", "_get_ssl_context")
+    if not unsigned_payload or not all(hasattr(session, name) for name in known):
+        return None
+    client.meta.events.register("before-sign.s3", _capture, unique_id="s3resume-capture")
+    waits = Waits(
+        connect_timeout_s=float(config.connect_timeout),
+        read_timeout_s=float(config.read_timeout),
+        patience=patience,
+    )
+    return Direct(client, session, bucket, waits, most=config.max_pool_connections)
+
+
+class Direct:
+    """Makes the calls of one bucket that carry bytes.
+
+    :param session: botocore's own, which knows what is verified.
+    :param most: connections kept.
+    """
+
+    def __init__(
+        self,
+        client: S3Client,
+        session: Any,  # noqa: ANN401 - botocore's own
+        bucket: str,
+        waits: Waits,
+        *,
+        most: int,
+    ) -> None:
+        self._client = client
+        self._session = session
+        self._bucket = bucket
+        self._waits = waits
+        self._most = most
+        self._lock = threading.Lock()
+        self._templates: dict[str, _Template | None] = {}
+        self._pools: dict[str, Connections] = {}
+        self._shapes: dict[str, Shapes] = {}
+        self._parser = create_parser("rest-xml")
+
+    def serves(self, operation: str) -> bool:
+        """Tell whether calls of an operation can be made directly."""
+        return operation in OPERATIONS and self._template(operation) is not None
+
+    def get(self, key: str, parameters: Mapping[str, Any]) -> tuple[dict[str, Any], DirectBody]:
+        """Make a GetObject; return botocore's answer but its body, and the body.
+
+        :raises ClientError: what the service says.
+        :raises MovedError: if botocore has to be asked where the bucket is.
+        """
+        operation = "GetObject"
+        place, head = self._request(operation, key, parameters, {})
+        connection = self._take(place)
+        try:
+            connection.begin(Awaited.BODY)
+            answer = self._exchange(connection, operation, head, ())
+            found = self.answer(operation, answer)
+        except BaseException:
+            connection.close()
+            raise
+        return found, DirectBody(connection, answer.length or 0, place.give_back)
+
+    def send(
+        self,
+        operation: str,
+        key: str,
+        parameters: Mapping[str, Any],
+        body: Body,
+        raw_headers: Mapping[str, str],
+    ) -> dict[str, Any]:
+        """Make a PutObject or UploadPart; return botocore's answer.
+
+        :raises ClientError: what the service says.
+        :raises MovedError: if botocore has to be asked where the bucket is.
+        """
+        headers = {**raw_headers, **body.headers()}
+        place, head = self._request(operation, key, parameters, headers, body.trailer)
+        connection = self._take(place)
+        try:
+            connection.begin(Awaited.SMALL)
+            answer = self._exchange(connection, operation, head, body.pieces())
+            connection.read_rest(_ERROR_BODY)
+        except BaseException:
+            connection.close()
+            raise
+        place.give_back(connection)
+        return self.answer(operation, answer)
+
+    def line(self, operation: str) -> Line:
+        """Return a new connection to where an operation's requests are sent.
+
+        :raises MovedError: if botocore makes them.
+        """
+        template = self._template(operation)
+        if template is None:
+            raise MovedError(operation)
+        return self._connected(template.pool, template.pool.line)
+
+    def request(
+        self,
+        operation: str,
+        key: str,
+        parameters: Mapping[str, Any],
+        headers: Mapping[str, str],
+    ) -> tuple[object, bytes]:
+        """Return where a request is sent (a line's ``place``), and its signed head."""
+        return self._request(operation, key, parameters, headers)
+
+    def answer(self, operation: str, head: Head) -> dict[str, Any]:
+        """Return botocore's answer for the head of a success."""
+        found = self._shapes[operation].answer(head.headers)
+        found["ResponseMetadata"] = _metadata(head)
+        return found
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        with self._lock:
+            pools = list(self._pools.values())
+        for pool in pools:
+            pool.close()
+
+    # A request.
+
+    def _request(
+        self,
+        operation: str,
+        key: str,
+        parameters: Mapping[str, Any],
+        more: Mapping[str, str],
+        trailer: str | None = None,
+    ) -> tuple[Connections, bytes]:
+        template = self._template(operation)
+        if template is None:
+            raise MovedError(operation)
+        shapes = self._shapes[operation]
+        path = template.path + quoted_key(key)
+        query = shapes.query(parameters)
+        headers = {**template.headers, **shapes.headers(parameters), **more}
+        headers.update(template.sign(shapes.method, path, query, headers, trailer))
+        target = f"{path}?{query}" if query else path
+        return template.pool, _heads.request_head(shapes.method, target, headers)
+
+    def _exchange(
+        self, connection: Connection, operation: str, head: bytes, pieces: Any  # noqa: ANN401 - views
+    ) -> Head:
+        """Send a request; return the head of an answer that says it succeeded."""
+        with contextlib.suppress(AnsweredEarlyError):
+            # The head leaves with the first piece of the body.
+            waiting = memoryview(head)
+            for piece in pieces:
+                connection.send(waiting, piece) if waiting else connection.send(piece)
+                waiting = memoryview(b"")
+            if waiting:
+                connection.send(waiting)
+            connection.end()
+        answer = connection.answer(self._shapes[operation].method)
+        if answer.status in _SUCCESS:
+            return answer
+        body = connection.read_rest(_ERROR_BODY)
+        self._refuse(operation, answer, body)
+        raise AssertionError("unreachable")
+
+    def _refuse(self, operation: str, answer: Head, body: bytes) -> None:
+        """Raise what botocore raises about an answer that is no success."""
+        model = self._client.meta.service_model.operation_model(operation)
+        found = self._parser.parse(
+            {
+                "status_code": answer.status,
+                "headers": HeadersDict(answer.headers),
+                "body": body,
+                "context": {"operation_name": operation},
+            },
+            model.output_shape,
+        )
+        code = str(found.get("Error", {}).get("Code", ""))
+        if answer.status in _MOVED or code in _OTHER_REGION:
+            with self._lock:
+                self._templates.clear()
+            raise MovedError(operation)
+        raise ClientError(found, operation)
+
+    # What is known of the bucket.
+
+    def _template(self, operation: str) -> _Template | None:
+        with self._lock:
+            if operation in self._templates:
+                return self._templates[operation]
+        made = self._make_template(operation)
+        with self._lock:
+            self._templates[operation] = made
+        return made
+
+    def _make_template(self, operation: str) -> _Template | None:
+        """Ask botocore how it makes this operation's requests; ``None`` if they are its own alone."""
+        captured = self._captured(operation)
+        if captured is None:
+            return None
+        request = captured.request
+        url = str(request.url).partition("?")[0]
+        before, found, behind = url.partition(_PROBE)
+        parts = urlsplit(before)
+        proxied = self._session._proxy_config.proxy_url_for(url)  # noqa: SLF001 - see open_direct
+        if not found or behind or proxied or parts.scheme not in _PORTS:
+            return None
+        model = self._client.meta.service_model.operation_model(operation)
+        self._shapes[operation] = Shapes(model)
+        headers = {n.lower(): v for n, v in request.headers.items() if not _is_its_own(n)}
+        headers["host"] = parts.netloc
+        signing = _signing(captured)
+        if signing is None:
+            return None
+        return _Template(
+            pool=self._pool(parts.scheme, parts.netloc),
+            path=parts.path,
+            headers=headers,
+            signer=signing[0],
+            auth=signing[1],
+        )
+
+    def _captured(self, operation: str) -> _Captured | None:
+        captured: list[_Captured] = []
+        token = _CAPTURE.set(captured)
+        call = getattr(self._client, _METHODS[operation])
+        try:
+            call(Bucket=self._bucket, Key=_PROBE, **_NEEDED.get(operation, {}))
+        except _CapturedError:
+            return captured[0]
+        finally:
+            _CAPTURE.reset(token)
+        return None
+
+    def _pool(self, scheme: str, netloc: str) -> Connections:
+        name = f"{scheme}://{netloc}"
+        with self._lock:
+            if name not in self._pools:
+                parts = urlsplit(name)
+                place = Place(
+                    host=parts.hostname or "",
+                    port=parts.port or _PORTS[scheme],
+                    context=partial(_tls_context, self._session) if scheme == "https" else None,
+                )
+                self._pools[name] = Connections(place, self._waits, most=self._most)
+            return self._pools[name]
+
+    def _take(self, pool: Connections) -> Connection:
+        return self._connected(pool, pool.take)
+
+    def _connected(self, pool: Connections, connect: Callable[[], T]) -> T:
+        """Raise what botocore raises if there is no connection."""
+        url = pool.url
+        try:
+            return connect()
+        except TimeoutError as error:
+            raise ConnectTimeoutError(endpoint_url=url, error=error) from error
+        except OSError as error:
+            if isinstance(error, ssl.SSLError):
+                raise SSLError(endpoint_url=url, error=error) from error
+            raise EndpointConnectionError(endpoint_url=url, error=error) from error
+
+
+def _signing(captured: _Captured) -> tuple[Signer, Callable[[], Any] | None] | None:
+    """Return what signs as botocore signs, ``None`` if nothing here does.
+
+    botocore signs a request; ours has to come out the same.
+    """
+    given = captured.request.context.get("signing", {})
+    if captured.signature is botocore.UNSIGNED:
+        return Signer("", ""), None
+    if captured.signature not in _SIGNATURES or given.get("request_credentials") is not None:
+        return None
+    region, service = given.get("region", captured.region), given.get("signing_name", captured.name)
+    auth = partial(captured.signer.get_auth_instance, service, region, captured.signature)
+    url = str(captured.request.url).partition("?")[0]
+    request = AWSRequest(method="GET", url=url, headers={"If-Match": '"a  b"', "Range": "0"})
+    request.context.update({k: v for k, v in captured.request.context.items() if k != "checksum"})
+    used = auth()
+    if used.credentials is None:
+        return Signer(region, service), auth
+    used.add_auth(request)
+    theirs = {name.lower(): value for name, value in request.headers.items()}
+    ours = Signer(region, service)
+    asked = {name: theirs[name] for name in ("host", "if-match", "range")}
+    path, at = urlsplit(url).path, theirs["x-amz-date"]
+    made = ours.sign("GET", path, "", asked, UNSIGNED, used.credentials, at)
+    same = all(theirs.get(name) == value for name, value in made.items())
+    return (ours, auth) if same else None
+
+
+def _is_its_own(name: str) -> bool:
+    return name.lower().startswith(_OF_ITS_OWN)
+
+
+def _metadata(answer: Head) -> dict[str, Any]:
+    return {"HTTPStatusCode": answer.status, "HTTPHeaders": answer.headers}
+
+
+def _tls_context(session: Any) -> ssl.SSLContext:  # noqa: ANN401 - botocore's own
+    """Return what botocore's session verifies servers with."""
+    context = cast("ssl.SSLContext", session._get_ssl_context())  # noqa: SLF001 - see open_direct
+    verify = session._verify  # noqa: SLF001
+    if verify:
+        authorities = os.fspath(get_cert_path(verify))
+        folder = Path(authorities).is_dir()
+        context.load_verify_locations(**{"capath" if folder else "cafile": authorities})
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.check_hostname = True
+    else:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if session._cert_file:  # noqa: SLF001
+        context.load_cert_chain(session._cert_file, session._key_file)  # noqa: SLF001
+    return context

@@ -1,0 +1,162 @@
+"""Small objects of a bucket of S3: many calls under way in one thread (``base.Express``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow_provider_s3resume.exceptions import (
+    StoreError,
+    ThrottledError,
+    TransientStoreError,
+)
+from airflow_provider_s3resume.storage._exchange import Exchange
+from airflow_provider_s3resume.storage._s3_direct import Direct, MovedError
+from airflow_provider_s3resume.storage._s3_errors import translated
+from airflow_provider_s3resume.storage._s3_headers import (
+    identity_parameters,
+    object_info,
+    raw_headers,
+    written,
+)
+from airflow_provider_s3resume.storage._s3_reader import check_answer, check_identity
+
+if TYPE_CHECKING:
+    from airflow_provider_s3resume.plan.digests import Checksum
+    from airflow_provider_s3resume.plan.objects import ObjectInfo, SourceIdentity
+    from airflow_provider_s3resume.storage._exchange import Line
+    from airflow_provider_s3resume.storage._heads import Head
+    from airflow_provider_s3resume.storage.base import Condition, NewUpload, Written
+
+_SUCCESS: Final = range(200, 300)
+_THROTTLED: Final = frozenset({429, 503})
+_GET, _PUT = "GetObject", "PutObject"
+Parameters = dict[str, Any]
+PutParameters = Callable[
+    [str, "NewUpload", "Checksum | None", "Condition | None", "str | None"], Parameters
+]
+"""Makes the parameters of a PutObject of key, upload, checksum, condition and Content-MD5."""
+
+
+class S3Express:
+    """Calls of one bucket, made once each.
+
+    :param subject: names an object in messages.
+    :param common: parameters of every call.
+    :param put_parameters: makes those of a PutObject.
+    """
+
+    def __init__(
+        self,
+        direct: Direct,
+        subject: Callable[[str], str],
+        common: Parameters,
+        put_parameters: PutParameters,
+    ) -> None:
+        self._direct = direct
+        self._subject = subject
+        self._common = common
+        self._put_parameters = put_parameters
+
+    def is_open(self) -> bool:
+        """Tell whether calls may be begun: as long as they are not botocore's own."""
+        return self._direct.serves(_GET) and self._direct.serves(_PUT)
+
+    def open_line(self, *, writes: bool) -> Line:
+        """Connect.
+
+        :raises StoreError: if that fails.
+        """
+        operation = _PUT if writes else _GET
+        with translated(operation, self._subject("")):
+            try:
+                return self._direct.line(operation)
+            except MovedError as error:
+                detail = "the bucket is elsewhere, or only botocore can call it"
+                raise TransientStoreError(operation, self._subject(""), detail) from error
+
+    def get(
+        self, line: Line, key: str, identity: SourceIdentity, sink: memoryview
+    ) -> Exchange[ObjectInfo]:
+        """Begin to read an object whole."""
+        parameters = {**identity_parameters(identity), **self._common}
+        finish = partial(self._read, key, identity)
+        return self._begin(line, _GET, key, parameters, {}, [], sink, finish)
+
+    def put(
+        self,
+        line: Line,
+        key: str,
+        body: memoryview,
+        *,
+        upload: NewUpload,
+        checksum: Checksum | None,
+        condition: Condition | None,
+        content_md5: str | None,
+    ) -> Exchange[Written]:
+        """Begin to write an object."""
+        parameters = self._put_parameters(key, upload, checksum, condition, content_md5)
+        given = {**parameters, **self._common}
+        sent = {name.lower(): text for name, text in raw_headers(upload).items()}
+        sent["content-length"] = str(len(body))
+        return self._begin(line, _PUT, key, given, sent, [body], None, self._written(key))
+
+    def _begin(
+        self,
+        line: Line,
+        operation: str,
+        key: str,
+        parameters: Parameters,
+        headers: dict[str, str],
+        pieces: list[memoryview],
+        sink: memoryview | None,
+        finish: Callable[[Head], Any],
+    ) -> Exchange[Any]:
+        subject = self._subject(key)
+        with translated(operation, subject):
+            try:
+                place, head = self._direct.request(operation, key, parameters, headers)
+            except MovedError as error:
+                raise TransientStoreError(operation, subject, "the bucket is elsewhere") from error
+        if place is not line.place:
+            raise TransientStoreError(operation, subject, "the line leads elsewhere")
+        return Exchange(
+            line,
+            "PUT" if pieces else "GET",
+            [memoryview(head), *(piece for piece in pieces if piece)],
+            sink=sink,
+            finish=finish,
+            translate=partial(_translate, operation, subject),
+        )
+
+    def _read(self, key: str, identity: SourceIdentity, head: Head) -> ObjectInfo:
+        subject = self._subject(key)
+        _check_success(_GET, subject, head)
+        answer = self._direct.answer(_GET, head)
+        info = object_info(key, answer, identity.size)
+        check_identity(info, identity, subject)
+        check_answer(answer, None, identity.size, subject)
+        return info
+
+    def _written(self, key: str) -> Callable[[Head], Written]:
+        def finish(head: Head) -> Written:
+            _check_success(_PUT, self._subject(key), head)
+            return written(self._direct.answer(_PUT, head))
+
+        return finish
+
+
+def _check_success(operation: str, subject: str, head: Head) -> None:
+    if head.status in _SUCCESS:
+        return
+    kind = ThrottledError if head.status in _THROTTLED else StoreError
+    raise kind(operation, subject, f"HTTP {head.status}")
+
+
+def _translate(operation: str, subject: str, error: BaseException) -> BaseException:
+    try:
+        with translated(operation, subject):
+            raise error
+    except StoreError as told:
+        return told

@@ -1,0 +1,269 @@
+"""Bytes of one connection, plain or encrypted, to and from buffers in as few calls as there can be.
+
+A plain socket is read and written in the kernel's own time: a call waits for a *step* at most
+(``SO_RCVTIMEO``, ``SO_SNDTIMEO``; ``socket(7)``), so that whoever waits can look at the clock, and a
+call that need not wait costs one system call. A socket with a timeout of Python's would cost two.
+
+TLS is done between memory and memory (``ssl.MemoryBIO``), the socket beneath stays a plain one: what
+``ssl.SSLSocket`` reads takes two system calls for each record of 16 KiB, and it cannot be shut down
+from another thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import struct
+import threading
+import time
+from typing import Final
+
+_TIMEVAL: Final = struct.Struct("ll")
+_MICROSECONDS: Final = 1_000_000
+_LEAST_STEP_S: Final = 0.001
+CIPHERTEXT: Final = 256 * 1024
+"""Encrypted bytes that are read at once."""
+_ENCRYPTED: Final = 64 * 1024
+"""Plain bytes that are encrypted at once: the copies of twice as much would be mapped anew, and
+zeroed, for each (``transfer.allocation``), which takes longer than to encrypt them."""
+_RECORD: Final = 16 * 1024
+# What a record has beside its bytes: a header, a tag, and the padding that TLS 1.3 allows.
+_RECORD_FRAME: Final = 256
+_DRAIN: Final = 64 * 1024
+_SCRATCH = threading.local()
+
+
+def scratch_of(size: int) -> memoryview:
+    """Return a buffer of this thread for what lasts no longer than a call, 256 KiB at most."""
+    view: memoryview | None = getattr(_SCRATCH, "view", None)
+    if view is None:
+        view = _SCRATCH.view = memoryview(bytearray(CIPHERTEXT))
+    return view[:size]
+
+
+class Transport:
+    """A connected plain socket.
+
+    :param sock: connected; belongs to the transport from now on.
+    :param step_s: the longest that one call waits.
+    """
+
+    def __init__(self, sock: socket.socket, step_s: float) -> None:
+        self._sock = sock
+        self._step_s = step_s
+        whole, part = divmod(max(step_s, _LEAST_STEP_S), 1)
+        step = _TIMEVAL.pack(int(whole), int(part * _MICROSECONDS))
+        # Blocking for Python, which then makes no system call of its own to wait.
+        sock.settimeout(None)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, step)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, step)
+
+    def stop_waiting(self) -> None:
+        """Let no call wait from now on: ``BlockingIOError`` comes at once."""
+        self._sock.setblocking(False)
+
+    def fileno(self) -> int:
+        """Return the socket's file descriptor."""
+        return self._sock.fileno()
+
+    def receive(self, view: memoryview, *, whole: bool = False) -> int:
+        """Read into the start of ``view``; 0 at the end of what the peer sends.
+
+        :param whole: wait until ``view`` is full, if that takes no longer than a step.
+        :raises BlockingIOError: if no byte came within a step.
+        """
+        return self._sock.recv_into(view, 0, socket.MSG_WAITALL if whole else 0)
+
+    def send(self, *pieces: memoryview) -> int:
+        """Send the start of what is given; return how many bytes of it were taken.
+
+        :raises BlockingIOError: if none was taken within a step.
+        """
+        return self._sock.send(pieces[0]) if len(pieces) == 1 else self._sock.sendmsg(pieces)
+
+    def flush(self) -> bool:
+        """Tell whether all that was taken is on its way, after sending what can be sent."""
+        return True
+
+    def glance(self, view: memoryview) -> int | None:
+        """Read what is there without waiting: ``None`` for nothing yet, 0 for the end."""
+        try:
+            return self._sock.recv_into(view, 0, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return None
+
+    def is_quiet(self) -> bool:
+        """Tell whether an idle connection is still one, with nothing unexpected to read."""
+        try:
+            self._sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def shut_down(self) -> None:
+        """Let every call that waits, in whatever thread, return at once."""
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._sock.close()
+
+
+class TlsTransport(Transport):
+    """The same, encrypted.
+
+    :param context: what is verified, and how.
+    :param host: the name that the certificate has to be for.
+    :param until: monotonic time by which the handshake has to be done.
+    :raises ssl.SSLError: as the handshake goes.
+    :raises TimeoutError: if it is not done in time.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        step_s: float,
+        *,
+        context: ssl.SSLContext,
+        host: str,
+        until: float,
+    ) -> None:
+        super().__init__(sock, step_s)
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        self._unsent = memoryview(b"")
+        self._promised = 0
+        self._shake_hands(until)
+
+    def receive(self, view: memoryview, *, whole: bool = False) -> int:
+        """Decrypt into the start of ``view``; 0 at the end of what the peer sends.
+
+        :raises BlockingIOError: if nothing that can be decrypted came within a step.
+        """
+        done, wanted, read, until = 0, len(view), self._tls.read, None
+        try:
+            while done < wanted:
+                try:
+                    # One call decrypts one record.
+                    count = read(wanted - done, view[done:])  # type: ignore[arg-type]
+                except ssl.SSLWantReadError:
+                    if done and not whole:
+                        return done
+                    until = self._within_step(until)
+                    if not self._fetch(wanted - done):
+                        self._incoming.write_eof()
+                    continue
+                if not count:
+                    break
+                done += count  # type: ignore[operator]
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            pass
+        except BlockingIOError:
+            if not done:
+                raise
+        return done
+
+    def send(self, *pieces: memoryview) -> int:
+        """Encrypt and send the start of what is given; return how many bytes of it were taken.
+
+        What was encrypted is taken, and sent with the next call at the latest. A call without bytes
+        to take sends only that.
+
+        :raises BlockingIOError: if nothing was sent within a step.
+        """
+        taken = 0
+        if not self._unsent:
+            for piece in pieces:
+                part = piece[: _ENCRYPTED - taken]
+                if part:
+                    taken += self._tls.write(part)
+            self._unsent = memoryview(self._outgoing.read())
+        try:
+            self.flush()
+        except BlockingIOError:
+            if not taken:
+                raise
+        return taken
+
+    def flush(self) -> bool:
+        """Send what is encrypted; tell whether all of it was.
+
+        :raises BlockingIOError: if nothing was sent within a step.
+        """
+        while self._unsent:
+            self._unsent = self._unsent[self._sock.send(self._unsent) :]
+        return not self._unsent
+
+    def glance(self, view: memoryview) -> int | None:
+        """Decrypt what is there without waiting: ``None`` for nothing yet, 0 for the end."""
+        scratch = scratch_of(_DRAIN)
+        found = super().glance(scratch)
+        if found:
+            self._incoming.write(scratch[:found])
+        elif found == 0:
+            self._incoming.write_eof()
+        try:
+            return int(self._tls.read(len(view), view))  # type: ignore[arg-type]
+        except ssl.SSLWantReadError:
+            return None
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            return 0
+
+    def is_quiet(self) -> bool:
+        """Tell whether an idle connection is still one; session tickets may have come."""
+        return self.glance(scratch_of(1)) is None
+
+    def _within_step(self, until: float | None) -> float:
+        """Begin a step, or raise as a plain socket does if it is over: a record may trickle in."""
+        now = time.monotonic()
+        if until is None:
+            return now + self._step_s
+        if now >= until:
+            raise BlockingIOError("no whole record within a step")
+        return until
+
+    def _fetch(self, wanted: int) -> int:
+        """Read what is encrypted, about as much as is wanted; 0 at the end."""
+        records = wanted // _RECORD + 1
+        scratch = scratch_of(min(CIPHERTEXT, wanted + records * _RECORD_FRAME))
+        count = self._sock.recv_into(scratch)
+        if count:
+            self._incoming.write(scratch[:count])
+        return count
+
+    def _shake_hands(self, until: float) -> None:
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                done = False
+            else:
+                done = True
+            self._unsent = memoryview(self._outgoing.read())
+            while self._unsent:
+                with contextlib.suppress(BlockingIOError):
+                    self.flush()
+                _check_time(until)
+            if done:
+                return
+            self._wait_for_more(until)
+
+    def _wait_for_more(self, until: float) -> None:
+        while True:
+            _check_time(until)
+            try:
+                if not self._fetch(_RECORD):
+                    self._incoming.write_eof()
+            except BlockingIOError:
+                continue
+            return
+
+
+def _check_time(until: float) -> None:
+    if time.monotonic() >= until:
+        raise TimeoutError("the TLS handshake was not done in time")

@@ -1,0 +1,363 @@
+"""Small objects: hundreds of copies under way in one thread, each one GET and one PUT.
+
+A copy of a small object spends its time waiting, and threads that wait cost more than the copy
+itself: each wake-up takes the interpreter's lock from another. So here one thread begins calls and
+goes on with those that have something to read (``storage.base.Express``).
+
+It takes the way on which everything is as expected, with the same digests, conditions and checks as
+``transfer.single`` (it uses them). Whatever is not as expected, from a lost connection to an object
+that was replaced, is handed over: the object is copied from its start by ``copy_object``, which can
+wait, repeat and tell what is wrong. A PUT that may have landed unheard is found by that one.
+"""
+
+from __future__ import annotations
+
+import logging
+import selectors
+import socket
+import time
+from collections import deque
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow_provider_s3resume.exceptions import S3ResumeError
+from airflow_provider_s3resume.storage.base import express_of
+from airflow_provider_s3resume.transfer.copier import is_small, outcome_of
+from airflow_provider_s3resume.transfer.pool import Workers
+from airflow_provider_s3resume.transfer.reading import ExactSource
+from airflow_provider_s3resume.transfer.single import SinglePut
+from airflow_provider_s3resume.transfer.tuning import Tuner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from airflow_provider_s3resume.plan.manifest import CopyEntry
+    from airflow_provider_s3resume.storage.base import Exchange, Express, Line, ObjectStore
+    from airflow_provider_s3resume.transfer.context import CopyContext
+    from airflow_provider_s3resume.transfer.outcomes import Outcome
+
+log = logging.getLogger(__name__)
+
+MOST_BYTES: Final = 256 * 1024
+"""Larger objects are copied in threads: their bytes keep more than one processor busy."""
+_TICK_S: Final = 0.25
+_LOOK_S: Final = 1.0
+_CONNECTING: Final = 16
+
+
+@dataclass(slots=True, eq=False)
+class _Copy:
+    """One object under way.
+
+    :param put: once it was read.
+    """
+
+    entry: CopyEntry
+    source: ExactSource
+    data: bytearray
+    exchange: Exchange[Any] | None = None
+    put: SinglePut | None = None
+    watched: int = 0
+
+    @property
+    def view(self) -> memoryview:
+        """The object's bytes."""
+        return memoryview(self.data)
+
+
+@dataclass(slots=True)
+class _Side:
+    """The lines to one store.
+
+    :param connecting: how many are being opened.
+    :param copies: that wait for one.
+    """
+
+    store: ObjectStore
+    express: Express
+    writes: bool
+    free: list[Line] = field(default_factory=list)
+    count: int = 0
+    connecting: int = 0
+    failed: bool = False
+    copies: deque[_Copy] = field(default_factory=deque)
+
+
+class Lane:
+    """Copies small objects.
+
+    :param done: takes what became of an object that was copied.
+    :param refused: takes an object that has to be copied in the ordinary way.
+    :param finish: runs, elsewhere, what has to look at the target before an object is done.
+    """
+
+    def __init__(
+        self,
+        context: CopyContext,
+        entries: Iterable[CopyEntry],
+        *,
+        done: Callable[[Outcome], None],
+        refused: Callable[[CopyEntry], None],
+        finish: Callable[[CopyEntry, Callable[[], Outcome]], None],
+    ) -> None:
+        self._context = context
+        self._todo = deque(entries)
+        self._done = done
+        self._refused = refused
+        self._finish = finish
+        self._copies: set[_Copy] = set()
+        self._users: dict[Line, tuple[_Side, _Copy | None]] = {}
+        self._opened: deque[tuple[_Side, Line | None]] = deque()
+        self._looked_at = time.monotonic()
+        self._tuner = Tuner(
+            context.config.object_concurrency, most=context.budget.most_objects, now=self._looked_at
+        )
+
+    def run(self) -> None:
+        """Copy all, or as many as go this way; returns when none is under way any more."""
+        sides = _sides(self._context)
+        try:
+            if sides is not None:
+                self._run(*sides)
+        finally:
+            # Those under way first, as they were begun first.
+            for copy in list(self._copies):
+                self._give_up(copy)
+            while self._todo:
+                self._refused(self._todo.popleft())
+
+    def _run(self, source: _Side, target: _Side) -> None:
+        self._source, self._target = source, target
+        with ExitStack() as stack:
+            self._selector = stack.enter_context(selectors.DefaultSelector())
+            self._bell, ring = socket.socketpair()
+            self._ring = ring
+            stack.enter_context(closing(self._bell))
+            stack.enter_context(closing(ring))
+            self._bell.setblocking(False)  # noqa: FBT003 - the socket's own
+            self._selector.register(self._bell, selectors.EVENT_READ)
+            self._connectors = Workers(_CONNECTING, "s3resume-connect")
+            stack.callback(self._connectors.close)
+            stack.callback(self._close_lines)
+            while not self._context.stop.is_set() and self._goes_on():
+                self._begin_some()
+                self._step()
+
+    def _goes_on(self) -> bool:
+        if self._todo and not (self._source.express.is_open() and self._target.express.is_open()):
+            log.info("The service asks for fewer requests: going on in the ordinary way")
+            while self._todo:
+                self._refused(self._todo.popleft())
+        return bool(self._todo or self._copies)
+
+    # Beginning.
+
+    def _begin_some(self) -> None:
+        allowed = self._tuner.allowed
+        while self._todo and len(self._copies) < allowed:
+            entry = self._todo[0]
+            data = self._context.budget.try_buffer(entry.size)
+            if data is None:
+                break
+            self._todo.popleft()
+            exact = ExactSource(
+                self._context.source, entry.key, entry.identity(), self._context.stop
+            )
+            copy = _Copy(entry, exact, data)
+            self._copies.add(copy)
+            self._ask(self._source, copy)
+        if not self._copies and self._todo:
+            # Nothing of the budget is free: others hold it all.
+            self._context.stop.wait(_TICK_S)
+
+    def _ask(self, side: _Side, copy: _Copy) -> None:
+        """Begin the next call of a copy on a free line, or as soon as there is one."""
+        if side.free:
+            self._start(side, copy, side.free.pop())
+            return
+        side.copies.append(copy)
+        if side.failed and not side.count:
+            self._give_up_waiting(side)
+        elif side.connecting < min(len(side.copies), _CONNECTING):
+            self._open_line(side)
+
+    def _start(self, side: _Side, copy: _Copy, line: Line) -> None:
+        entry = copy.entry
+        try:
+            if copy.put is not None:
+                copy.exchange = copy.put.begin(side.express, line)
+            else:
+                identity = copy.source.identity
+                copy.exchange = side.express.get(line, entry.key, identity, copy.view)
+        except S3ResumeError:
+            self._drop(side, line)
+            self._give_up(copy)
+            return
+        self._users[line] = (side, copy)
+        # The answer cannot be there yet, so this sends.
+        self._advance(side, copy)
+
+    # Going on.
+
+    def _step(self) -> None:
+        for key, _ in self._selector.select(_TICK_S):
+            if key.data is None:
+                self._answer_bell()
+                continue
+            # Who uses the line now: that may have changed since it was found ready.
+            side, copy = self._users.get(key.data, (None, None))
+            if side is not None and copy is not None:
+                self._advance(side, copy)
+            elif side is not None and not key.data.is_alive():
+                self._drop(side, key.data)
+        now = time.monotonic()
+        if now - self._looked_at >= _LOOK_S:
+            self._looked_at = now
+            self._look(now)
+        self._tuner.tick(now)
+
+    def _look(self, now: float) -> None:
+        for copy in list(self._copies):
+            if copy.exchange is not None and copy.exchange.look(now):
+                side = self._source if copy.put is None else self._target
+                self._end(side, copy)
+
+    def _advance(self, side: _Side, copy: _Copy) -> None:
+        exchange = copy.exchange
+        if exchange is None:
+            return
+        if exchange.advance():
+            self._end(side, copy)
+        elif exchange.wants_to_write != bool(copy.watched):
+            copy.watched = int(exchange.wants_to_write)
+            wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if copy.watched else 0)
+            self._selector.modify(exchange.line, wanted, exchange.line)
+
+    def _end(self, side: _Side, copy: _Copy) -> None:
+        exchange, copy.exchange, copy.watched = copy.exchange, None, 0
+        if exchange is None:
+            return
+        try:
+            result = exchange.result()
+        except S3ResumeError as error:
+            log.debug("%r goes the ordinary way: %s", copy.entry.key, error)
+            self._drop(side, exchange.line)
+            self._give_up(copy)
+            return
+        self._free(side, exchange.line, keeps=exchange.keeps)
+        if copy.put is None:
+            self._was_read(copy, result)
+        else:
+            self._was_written(copy, copy.put, result)
+
+    def _was_read(self, copy: _Copy, info: Any) -> None:  # noqa: ANN401 - ObjectInfo
+        put = SinglePut(self._context, copy.entry, copy.source, info, copy.view)
+        if not put.is_plain():
+            self._give_up(copy)
+            return
+        copy.put = put
+        self._ask(self._target, copy)
+
+    def _was_written(self, copy: _Copy, put: SinglePut, written: Any) -> None:  # noqa: ANN401 - Written
+        def land() -> Outcome:
+            try:
+                return outcome_of(copy.entry, copy.source.identity, put.land(written))
+            finally:
+                self._context.budget.give_back(copy.data)
+
+        self._copies.discard(copy)
+        self._tuner.count(1, len(copy.data))
+        if put.is_clear(written):
+            self._done(land())
+        else:
+            self._finish(copy.entry, land)
+
+    def _give_up(self, copy: _Copy) -> None:
+        self._copies.discard(copy)
+        self._context.budget.give_back(copy.data)
+        self._refused(copy.entry)
+
+    # Lines.
+
+    def _free(self, side: _Side, line: Line, *, keeps: bool) -> None:
+        if not keeps:
+            self._drop(side, line)
+        elif side.copies:
+            self._start(side, side.copies.popleft(), line)
+        else:
+            self._users[line] = (side, None)
+            side.free.append(line)
+
+    def _drop(self, side: _Side, line: Line) -> None:
+        self._selector.unregister(line)
+        del self._users[line]
+        line.close()
+        side.count -= 1
+        if line in side.free:
+            side.free.remove(line)
+        if side.copies and side.connecting < len(side.copies):
+            self._open_line(side)
+
+    def _open_line(self, side: _Side) -> None:
+        side.connecting += 1
+
+        def connect() -> None:
+            line = None
+            try:
+                line = side.express.open_line(writes=side.writes)
+            except S3ResumeError as error:
+                log.info("No connection for small objects: %s", error)
+            finally:
+                self._opened.append((side, line))
+                self._ring.send(b"\0")
+
+        self._connectors.submit(connect)
+
+    def _answer_bell(self) -> None:
+        self._bell.recv(4096)
+        while self._opened:
+            side, line = self._opened.popleft()
+            side.connecting -= 1
+            if line is None:
+                side.failed = True
+                self._give_up_waiting(side)
+                continue
+            side.count += 1
+            self._selector.register(line, selectors.EVENT_READ, line)
+            self._users[line] = (side, None)
+            self._free(side, line, keeps=True)
+
+    def _give_up_waiting(self, side: _Side) -> None:
+        while side.copies:
+            self._give_up(side.copies.popleft())
+
+    def _close_lines(self) -> None:
+        for line in self._users:
+            line.close()
+        while self._opened:
+            line = self._opened.popleft()[1]
+            if line is not None:
+                line.close()
+
+
+def _sides(context: CopyContext) -> tuple[_Side, _Side] | None:
+    source, target = express_of(context.source), express_of(context.target)
+    if source is None or target is None or not (source.is_open() and target.is_open()):
+        return None
+    return (
+        _Side(context.source, source, writes=False),
+        _Side(context.target, target, writes=True),
+    )
+
+
+def split(
+    context: CopyContext, entries: Iterable[CopyEntry]
+) -> tuple[list[CopyEntry], list[CopyEntry]]:
+    """Return the objects that can go through a lane, and all others."""
+    small: list[CopyEntry] = []
+    others: list[CopyEntry] = []
+    usable = _sides(context) is not None
+    for entry in entries:
+        (small if usable and is_small(context, entry, MOST_BYTES) else others).append(entry)
+    return small, others
