@@ -77,10 +77,12 @@ class Result:
 
     :param rounds: program → what it took, round by round; a slow one has fewer rounds.
     :param flags: of rclone, by what they are the best.
+    :param tried: all of them that were tried, with what each took.
     """
 
     case: Case
     flags: dict[str, list[str]] = field(default_factory=dict)
+    tried: dict[str, Figures] = field(default_factory=dict)
     rounds: dict[str, list[Figures]] = field(default_factory=dict)
     listing_wall: float = 0.0
     listing_cpu: float = 0.0
@@ -161,6 +163,7 @@ class Bench:
             found = self._programs.run(RCLONE, case, world, flags)
             say(f"  {case.name} rclone {told_flags(flags)}: {told(found)}")
             tried.append((found, flags))
+            result.tried[told_flags(flags)] = found
         result.flags = {
             "cpu": min(tried, key=lambda one: one[0].cpu)[1],
             "wall": min(tried, key=lambda one: one[0].wall)[1],
@@ -182,11 +185,13 @@ def say(line: str) -> None:
 
 def told(found: Figures) -> str:
     """Return the figures of one run."""
-    return (
-        f"{found.wall:.2f} s, CPU {found.cpu:.2f} s; without start {found.copy_wall:.2f} s, "
-        f"CPU {found.copy_cpu:.2f} s; {found.requests} requests, {found.most_at_once} at once; "
-        f"server's CPU {found.server_cpu:.2f} s"
-    )
+    text = f"{found.wall:.2f} s, CPU {found.cpu:.2f} s"
+    if found.copy_wall < found.wall:
+        text += f"; without start {found.copy_wall:.2f} s, CPU {found.copy_cpu:.2f} s"
+    if found.requests:
+        text += f"; {found.requests} requests, {found.most_at_once} at once"
+        text += f"; server's CPU {found.server_cpu:.2f} s"
+    return text
 
 
 def tell(result: Result) -> dict[str, dict[str, Any]]:
@@ -197,8 +202,10 @@ def tell(result: Result) -> dict[str, dict[str, Any]]:
         walls = f"{median(found, 'wall'):.2f} s ({median(found, 'copy_wall'):.2f} s)"
         per_gib = 2**30 / case.bytes
         cpu, bare = (median(found, n) * per_gib for n in ("cpu", "copy_cpu"))
-        per_s = case.objects / median(found, "wall")
-        say(f"  {name}: {walls}, CPU-s/GiB {cpu:.2f} ({bare:.2f}), {per_s:.0f} objects/s")
+        pace = f"{case.bytes / 2**20 / median(found, 'wall'):.0f} MiB/s"
+        if case.shape == "small":
+            pace = f"{case.objects / median(found, 'wall'):.0f} objects/s"
+        say(f"  {name}: {walls}, CPU-s/GiB {cpu:.2f} ({bare:.2f}), {pace}")
     for which, flags in result.flags.items():
         say(f"  rclone by {which}: {told_flags(flags)}")
     for target in case.targets:
@@ -235,6 +242,7 @@ def document_of(result: Result, ratios: Mapping[str, Any]) -> dict[str, Any]:
         "bytes": case.bytes,
         "listing": [result.listing_wall, result.listing_cpu],
         "flags": {which: told_flags(flags) for which, flags in result.flags.items()},
+        "tried": {flags: asdict(found) for flags, found in result.tried.items()},
         "rounds": {n: [asdict(one) for one in found] for n, found in result.rounds.items()},
         "ratios": ratios,
         "python": platform.python_version(),

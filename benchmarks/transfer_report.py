@@ -41,8 +41,10 @@ def write_report(results: Path) -> None:
 
 def _lines(cases: Mapping[str, Document]) -> Iterator[str]:
     first = next(iter(cases.values()))
+    less = any(case.bytes > cases[case.name]["bytes"] for case in CASES if case.name in cases)
+    how = "With less data than usual (`--quick`), measured" if less else "Measured"
     yield (
-        f"Measured {first['at']} on {first['cores']} shared cores, Python {first['python']}, "
+        f"{how} {first['at']} on {first['cores']} shared cores, Python {first['python']}, "
         f"{first['rclone']}. Medians of the rounds; what stands in brackets is without the start "
         "of the process: interpreter, imports and clients.\n"
     )

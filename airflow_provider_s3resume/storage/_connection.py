@@ -6,6 +6,7 @@ a body, and buffers to read the answer into. Everything is judged by its pace (A
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable
 from typing import Final
@@ -119,21 +120,28 @@ class Connection:
             self._moved_at = now
         elif now - self._moved_at >= self._no_byte_s:
             idle = now - self._moved_at
-            raise StalledError(
-                f"the connection was given up: no byte was taken for {idle:.0f} s"
-            )
+            raise StalledError(f"the connection was given up: no byte was taken for {idle:.0f} s")
         spent, self._looked_at = now - self._looked_at, now
         self._pace.judge(spent, moved)
 
     def _is_answered(self) -> bool:
         """Tell whether an answer has begun, or the connection has ended; never waits."""
-        if not _heads.is_telling(self._ahead):
+        while not self._has_final():
             scratch = scratch_of(_HEAD_STEP)
             found = self._transport.glance(scratch)
-            if found == 0:
-                return True
-            self._ahead += scratch[: found or 0]
-        return _heads.is_telling(self._ahead) and not _heads.is_interim(self._ahead)
+            if not found:
+                return found == 0
+            self._ahead += scratch[:found]
+        return True
+
+    def _has_final(self) -> bool:
+        """Tell whether the head of the final answer has begun; interim ones are dropped."""
+        while _heads.is_interim(self._ahead):
+            end = self._ahead.find(_heads.END)
+            if end < 0:
+                return False
+            del self._ahead[: end + len(_heads.END)]
+        return _heads.is_telling(self._ahead)
 
     # The answer.
 
@@ -146,14 +154,12 @@ class Connection:
         self._await_answer()
         self._pace.begin_answer()
         while True:
-            end = self._ahead.find(_heads.END)
-            if end < 0:
-                self._read_ahead()
-                continue
-            head, interim = bytes(self._ahead[:end]), _heads.is_interim(self._ahead)
-            del self._ahead[: end + len(_heads.END)]
-            if not interim:
+            end = self._ahead.find(_heads.END) if self._has_final() else -1
+            if end >= 0:
                 break
+            self._read_ahead()
+        head = bytes(self._ahead[:end])
+        del self._ahead[: end + len(_heads.END)]
         found = _heads.parse_head(head, method)
         self._left, self._in_chunks = found.length, found.chunked
         self._keeps = found.keeps
@@ -173,12 +179,9 @@ class Connection:
     def _read_ahead(self) -> None:
         if len(self._ahead) > _heads.MOST:
             raise ProtocolError(f"the head of the answer has more than {_heads.MOST} bytes")
-        began, count = time.monotonic(), 0
-        left = self._pace.left_s()
-        try:
+        began, count, left = time.monotonic(), 0, self._pace.left_s()
+        with contextlib.suppress(BlockingIOError):
             count = self._receive_ahead()
-        except BlockingIOError:
-            pass
         self._count(began, count, judged=left is None)
 
     def _receive_ahead(self) -> int:

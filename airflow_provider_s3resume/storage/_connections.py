@@ -122,9 +122,7 @@ class Connections:
             # Reading the authorities takes some milliseconds, and is done when it is needed.
             if self._context is None:
                 self._context = self._place.context()
-        return TlsTransport(
-            sock, step_s, context=self._context, host=self._place.host, until=until
-        )
+        return TlsTransport(sock, step_s, context=self._context, host=self._place.host, until=until)
 
 
 def _close_all(connections: list[Connection]) -> None:

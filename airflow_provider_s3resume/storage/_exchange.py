@@ -104,13 +104,12 @@ class Exchange(Generic[T]):
         """Judge what has moved since the last look; tell whether the exchange has ended."""
         moved, self._moved = self._moved, 0
         spent, self._looked_at = now - self._looked_at, now
+        self._moved_at = now if moved else self._moved_at
+        idle = now - self._moved_at
+        if idle >= self.line.no_byte_s:
+            self._error = StalledError(f"the connection was given up: no byte for {idle:.0f} s")
+            return True
         try:
-            if moved:
-                self._moved_at = now
-            elif now - self._moved_at >= self.line.no_byte_s:
-                raise StalledError(
-                    f"the connection was given up: no byte for {now - self._moved_at:.0f} s"
-                )
             if not self._sent or self._head is not None:
                 self._pace.judge(spent, moved)
             else:
@@ -125,15 +124,14 @@ class Exchange(Generic[T]):
 
         :raises StoreError: as it is, or as the network failed.
         """
-        try:
-            if self._error is not None:
-                raise self._error
-            if self._head is None:
-                raise ProtocolError("there is no answer yet")
-            return self._finish(self._head)
-        except (OSError, ValueError) as error:
+        head, error = self._head, self._error
+        if head is None or error is not None:
             self.keeps = False
-            raise self._translate(error) from error
+            error = error or ProtocolError("there is no answer")
+            # Chained by whoever translates, unless its text holds a secret.
+            raise self._translate(error)
+        try:
+            return self._finish(head)
         except BaseException:
             self.keeps = False
             raise

@@ -9,9 +9,9 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_s3resume.plan.objects import object_uri
+from airflow_provider_s3resume.storage._direct_body import body_of
 from airflow_provider_s3resume.storage._pace import Awaited, Patience, awaiting
 from airflow_provider_s3resume.storage._paced_connections import paced
-from airflow_provider_s3resume.storage._direct_body import body_of
 from airflow_provider_s3resume.storage._s3_bodies import sendable
 from airflow_provider_s3resume.storage._s3_direct import Direct, MovedError
 from airflow_provider_s3resume.storage._s3_errors import translated
@@ -172,8 +172,8 @@ class Calls:
         if direct is None:
             raise MovedError(operation)
         if operation == "GetObject":
-            answer, body = direct.get(key, {**parameters, **self._payer})
-            answer["Body"] = body
+            answer, answered = direct.get(key, {**parameters, **self._payer})
+            answer["Body"] = answered
             return answer
         given = {**parameters, **self._payer}
         body = body_of(*(given.pop(name, None) for name in _DIRECT_BODIES))

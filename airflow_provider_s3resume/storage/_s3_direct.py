@@ -2,8 +2,8 @@
 
 ``GetObject``, ``PutObject`` and ``UploadPart`` are most of what a copy does. botocore takes more
 processor time to make and to read one of them than the network takes to carry it, and reads and
-sends bodies in small pieces. So each such operation is made once by botocore in full, up to where it
-would be sent: that shows which host, path, headers and signing a bucket has (addressing styles,
+sends bodies in small pieces. So each such operation is made once by botocore in full, up to where
+it would be sent: that shows which host, path, headers and signing a bucket has (addressing styles,
 access points, dual-stack, redirects that were learned). Every call after that has its key and
 parameters put in, and is signed with botocore's credentials of that moment.
 
@@ -13,11 +13,9 @@ signature), :func:`open_direct` or :meth:`Direct.serves` say no, and botocore do
 
 from __future__ import annotations
 
-import contextlib
-import os
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
@@ -88,6 +86,16 @@ class MovedError(Exception):
 
 class _CapturedError(Exception):
     """Ends a call that was only made to see what botocore makes of it."""
+
+
+def _send(connection: Connection, head: bytes, pieces: Iterable[memoryview]) -> None:
+    """Send a request; its head leaves with the first piece of its body."""
+    waiting = memoryview(head)
+    for piece in pieces:
+        connection.send(waiting, piece)
+        waiting = memoryview(b"")
+    connection.send(waiting)
+    connection.end()
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,19 +297,21 @@ class Direct:
         return template.pool, _heads.request_head(shapes.method, target, headers)
 
     def _exchange(
-        self, connection: Connection, operation: str, head: bytes, pieces: Any  # noqa: ANN401 - views
+        self, connection: Connection, operation: str, head: bytes, pieces: Iterable[memoryview]
     ) -> Head:
         """Send a request; return the head of an answer that says it succeeded."""
-        with contextlib.suppress(AnsweredEarlyError):
-            # The head leaves with the first piece of the body.
-            waiting = memoryview(head)
-            for piece in pieces:
-                connection.send(waiting, piece) if waiting else connection.send(piece)
-                waiting = memoryview(b"")
-            if waiting:
-                connection.send(waiting)
-            connection.end()
-        answer = connection.answer(self._shapes[operation].method)
+        early: AnsweredEarlyError | None = None
+        try:
+            _send(connection, head, pieces)
+        except AnsweredEarlyError as error:
+            early = error
+        try:
+            answer = connection.answer(self._shapes[operation].method)
+        except ConnectionError:
+            if early is not None and early.__cause__ is not None:
+                # There was no answer; this is how the connection ended.
+                raise early.__cause__ from None
+            raise
         if answer.status in _SUCCESS:
             return answer
         body = connection.read_rest(_ERROR_BODY)
@@ -310,7 +320,7 @@ class Direct:
 
     def _refuse(self, operation: str, answer: Head, body: bytes) -> None:
         """Raise what botocore raises about an answer that is no success."""
-        model = self._client.meta.service_model.operation_model(operation)
+        model: Any = self._client.meta.service_model.operation_model(operation)
         found = self._parser.parse(
             {
                 "status_code": answer.status,
@@ -339,7 +349,7 @@ class Direct:
         return made
 
     def _make_template(self, operation: str) -> _Template | None:
-        """Ask botocore how it makes this operation's requests; ``None`` if they are its own alone."""
+        """Ask botocore how it makes an operation's requests; ``None`` if they are its own alone."""
         captured = self._captured(operation)
         if captured is None:
             return None
@@ -447,7 +457,7 @@ def _tls_context(session: Any) -> ssl.SSLContext:  # noqa: ANN401 - botocore's o
     context = cast("ssl.SSLContext", session._get_ssl_context())  # noqa: SLF001 - see open_direct
     verify = session._verify  # noqa: SLF001
     if verify:
-        authorities = os.fspath(get_cert_path(verify))
+        authorities = str(get_cert_path(verify))
         folder = Path(authorities).is_dir()
         context.load_verify_locations(**{"capath" if folder else "cafile": authorities})
         context.verify_mode = ssl.CERT_REQUIRED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from airflow_provider_s3resume.exceptions import (
     StoreError,
@@ -25,9 +25,9 @@ from airflow_provider_s3resume.storage._s3_reader import check_answer, check_ide
 if TYPE_CHECKING:
     from airflow_provider_s3resume.plan.digests import Checksum
     from airflow_provider_s3resume.plan.objects import ObjectInfo, SourceIdentity
-    from airflow_provider_s3resume.storage._exchange import Line
+    from airflow_provider_s3resume.storage._exchange import Line as ExchangeLine
     from airflow_provider_s3resume.storage._heads import Head
-    from airflow_provider_s3resume.storage.base import Condition, NewUpload, Written
+    from airflow_provider_s3resume.storage.base import Condition, Line, NewUpload, Written
 
 _SUCCESS: Final = range(200, 300)
 _THROTTLED: Final = frozenset({429, 503})
@@ -63,7 +63,7 @@ class S3Express:
         """Tell whether calls may be begun: as long as they are not botocore's own."""
         return self._direct.serves(_GET) and self._direct.serves(_PUT)
 
-    def open_line(self, *, writes: bool) -> Line:
+    def open_line(self, *, writes: bool) -> ExchangeLine:
         """Connect.
 
         :raises StoreError: if that fails.
@@ -122,7 +122,7 @@ class S3Express:
         if place is not line.place:
             raise TransientStoreError(operation, subject, "the line leads elsewhere")
         return Exchange(
-            line,
+            cast("ExchangeLine", line),
             "PUT" if pieces else "GET",
             [memoryview(head), *(piece for piece in pieces if piece)],
             sink=sink,

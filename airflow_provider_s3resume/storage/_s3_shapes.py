@@ -1,8 +1,8 @@
-"""Between parameters and headers of the calls that carry an object's bytes, by botocore's own model.
+"""Between parameters and headers of the calls that carry an object's bytes, by botocore's model.
 
 What botocore makes of such a call's parameters is headers and a query, and of an answer's headers
 parameters again. The names are read from the model that botocore ships, once; so that a header is
-never called otherwise here than there. Bodies, and answers that are documents, are not its business.
+never called otherwise here than there. Bodies, and answers that are documents, are no part of it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _APART: Final = frozenset({"Bucket", "Key", "Body", "ContentLength"})
 
 @lru_cache(maxsize=4096)
 def _moment(text: str) -> object:
-    """Return a header's time, ``None`` if it is none that HTTP knows: botocore's parser would fail."""
+    """Return a header's time, ``None`` if it is none that HTTP knows (botocore would fail)."""
     try:
         return parsedate_to_datetime(text)
     except ValueError:
@@ -62,8 +62,8 @@ class Shapes:
         self._answered_metadata: tuple[str, str] | None = None
         self._read_answered(model.output_shape)
 
-    def _read_asked(self, shape: StructureShape) -> None:
-        for name, member in shape.members.items():
+    def _read_asked(self, shape: StructureShape | None) -> None:
+        for name, member in shape.members.items() if shape else ():
             place, wire = _placed(member)
             if place == "querystring":
                 self._in_query[name] = wire
@@ -72,8 +72,8 @@ class Shapes:
             elif place == "headers":
                 self._metadata = name, wire.lower()
 
-    def _read_answered(self, shape: StructureShape) -> None:
-        for name, member in shape.members.items():
+    def _read_answered(self, shape: StructureShape | None) -> None:
+        for name, member in shape.members.items() if shape else ():
             place, wire = _placed(member)
             if place == "header":
                 self._answered[wire.lower()] = _Answered(name, _READ.get(member.type_name))

@@ -1,4 +1,4 @@
-"""Signature Version 4 of requests whose payload is not signed, without the cost of a general signer.
+"""Signature Version 4 of requests whose payload is not signed, at the cost of what changes.
 
 botocore's signer takes longer for one request than all else that a small object needs. What does
 not change between two requests (the day's key, the scope) is kept here, and only what does is
@@ -22,7 +22,7 @@ _ALGORITHM: Final = "AWS4-HMAC-SHA256"
 NEVER_SIGNED: Final = frozenset(
     {"authorization", "expect", "transfer-encoding", "user-agent", "x-amzn-trace-id"}
 )
-"""Headers that proxies change, or that name the request itself; botocore leaves the same ones out."""
+"""Headers that proxies change, or that come of the signature; botocore leaves the same ones out."""
 
 
 def amz_date(now: float) -> str:

@@ -1,12 +1,12 @@
 """Bytes of one connection, plain or encrypted, to and from buffers in as few calls as there can be.
 
 A plain socket is read and written in the kernel's own time: a call waits for a *step* at most
-(``SO_RCVTIMEO``, ``SO_SNDTIMEO``; ``socket(7)``), so that whoever waits can look at the clock, and a
-call that need not wait costs one system call. A socket with a timeout of Python's would cost two.
+(``SO_RCVTIMEO``, ``SO_SNDTIMEO``; ``socket(7)``), so that whoever waits can look at the clock, and
+a call that need not wait costs one system call. A socket with a timeout of Python's costs two.
 
-TLS is done between memory and memory (``ssl.MemoryBIO``), the socket beneath stays a plain one: what
-``ssl.SSLSocket`` reads takes two system calls for each record of 16 KiB, and it cannot be shut down
-from another thread.
+TLS is done between memory and memory (``ssl.MemoryBIO``), and the socket beneath stays a plain one:
+``ssl.SSLSocket`` makes two system calls for each record of 16 KiB, and cannot be shut down from
+another thread.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import ssl
 import struct
 import threading
 import time
-from typing import Final
+from typing import Final, cast
 
 _TIMEVAL: Final = struct.Struct("ll")
 _MICROSECONDS: Final = 1_000_000
@@ -150,7 +150,7 @@ class TlsTransport(Transport):
             while done < wanted:
                 try:
                     # One call decrypts one record.
-                    count = read(wanted - done, view[done:])  # type: ignore[arg-type]
+                    count = cast("int", read(wanted - done, view[done:]))
                 except ssl.SSLWantReadError:
                     if done and not whole:
                         return done
@@ -160,7 +160,7 @@ class TlsTransport(Transport):
                     continue
                 if not count:
                     break
-                done += count  # type: ignore[operator]
+                done += count
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
             pass
         except BlockingIOError:
@@ -208,7 +208,7 @@ class TlsTransport(Transport):
         elif found == 0:
             self._incoming.write_eof()
         try:
-            return int(self._tls.read(len(view), view))  # type: ignore[arg-type]
+            return int(self._tls.read(len(view), view))
         except ssl.SSLWantReadError:
             return None
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError):

@@ -183,7 +183,7 @@ class RangeReader(Protocol):
         """Close the reader."""
 
 
-_Result = TypeVar("_Result", covariant=True)
+_Result_co = TypeVar("_Result_co", covariant=True)
 
 
 class Line(Protocol):
@@ -203,7 +203,7 @@ class Line(Protocol):
         """Close it."""
 
 
-class Exchange(Protocol[_Result]):
+class Exchange(Protocol[_Result_co]):
     """One call that was begun on a line, made once, and never waited for by itself."""
 
     @property
@@ -224,7 +224,7 @@ class Exchange(Protocol[_Result]):
     def look(self, now: float) -> bool:
         """Give it up if too little has moved by now (monotonic); tell whether it has ended."""
 
-    def result(self) -> _Result:
+    def result(self) -> _Result_co:
         """Return the call's result, once it has ended; has to be called exactly once.
 
         :raises StoreError: if it failed, as far as can be told at a glance: whether another try

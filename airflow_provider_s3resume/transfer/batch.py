@@ -195,11 +195,12 @@ class _Run:
     def run(self) -> None:
         """Copy all; each object ends in an outcome, unless told to stop."""
         most = min(self._context.config.objects_at_once, self._context.budget.most_objects)
-        # One more: the lane of small objects, which hands its hard cases to the others.
-        objects = Workers(most + 1, "s3resume-object")
+        objects = Workers(most, "s3resume-object")
+        lane = Workers(1, "s3resume-express") if self._small else None
         try:
-            if self._small:
-                self._submit(objects, partial(self._run_lane, objects))
+            if lane is not None:
+                self._submit(lane, partial(self._run_lane, objects))
+                lane.close()
             for _ in range(min(most, len(self._others))):
                 self._submit(objects, self._work)
             while self._running and not self._context.stop.is_set():

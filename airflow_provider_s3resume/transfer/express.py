@@ -135,7 +135,7 @@ class Lane:
             self._ring = ring
             stack.enter_context(closing(self._bell))
             stack.enter_context(closing(ring))
-            self._bell.setblocking(False)  # noqa: FBT003 - the socket's own
+            self._bell.setblocking(False)
             self._selector.register(self._bell, selectors.EVENT_READ)
             self._connectors = Workers(_CONNECTING, "s3resume-connect")
             stack.callback(self._connectors.close)
@@ -336,9 +336,9 @@ class Lane:
         for line in self._users:
             line.close()
         while self._opened:
-            line = self._opened.popleft()[1]
-            if line is not None:
-                line.close()
+            opened = self._opened.popleft()[1]
+            if opened is not None:
+                opened.close()
 
 
 def _sides(context: CopyContext) -> tuple[_Side, _Side] | None:

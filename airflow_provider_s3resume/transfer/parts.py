@@ -9,14 +9,17 @@ from contextlib import closing
 from typing import TYPE_CHECKING, TypeVar
 
 from airflow_provider_s3resume.exceptions import (
+    BucketNotFoundError,
     CopyStoppedError,
     CredentialsExpiredError,
     InvalidInputError,
     ListingError,
+    ObjectNotFoundError,
     S3ResumeError,
     StoreError,
     ThrottledError,
     TransientStoreError,
+    UploadNotFoundError,
     VerificationError,
 )
 from airflow_provider_s3resume.plan.digests import ChecksumAlgorithm, normal_etag
@@ -38,6 +41,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _Argument = TypeVar("_Argument")
+
+_NOT_OF_STREAMS = (BucketNotFoundError, ObjectNotFoundError, UploadNotFoundError)
+"""What a part that is held would meet as well."""
 
 _STREAM_TRIES = 4
 _FIRST_WAIT_S = 0.2
@@ -165,37 +171,52 @@ class PartMover:
         layers, which is what gets a part through when a service is busy.
         """
         verdict, trailer = self._context.verdict, self._trailer()
-        if trailer is None or not verdict.kept or verdict.streams is False:
+        if trailer is None or verdict.streams is False:
             return None
-        if verdict.streams is None and not verdict.on_trial.acquire(blocking=False):
+        on_trial = verdict.streams is None
+        if on_trial and not verdict.on_trial.acquire(blocking=False):
             return None
         try:
-            return self._on_trial(number, self._stream_once(number, byte_range, trailer))
+            part = self._stream_once(number, byte_range, trailer)
+            return part if self._keeps_streams(part) else None
         except StoreError as error:
             self._stop.check()
-            if verdict.streams is None and not error.retryable:
+            if error.operation != "UploadPart" or isinstance(error, _NOT_OF_STREAMS):
+                raise
+            if on_trial and not error.retryable:
                 verdict.streams = False
+            elif not error.retryable:
+                raise
             log.info("Part %d is sent again, held in memory: %s", number, error)
             return None
         finally:
-            if verdict.streams is None:
+            if on_trial:
                 verdict.on_trial.release()
 
-    def _on_trial(self, number: int, part: PartRecord) -> PartRecord | None:
-        """Look, once in a task, whether a streamed part is at the target as it was meant to be.
+    def _keeps_streams(self, part: PartRecord) -> bool:
+        """Tell whether streamed parts are at the target as they were meant to be.
 
-        A service that does not know of trailers may keep their frames as if they were bytes.
+        A service that does not know of trailers may keep their frames as if they were bytes, so the
+        first one is looked at in ListParts.
         """
         verdict = self._context.verdict
-        if verdict.streams:
-            return part
+        if verdict.streams is None:
+            self._look_at(part.part_number, part.checksum, streamed=part.size)
+        if verdict.streams is False:
+            log.info("%s keeps no trailers: parts are held", self._context.target.bucket)
+        return bool(verdict.streams)
+
+    def _look_at(self, number: int, checksum: str | None, *, streamed: int | None) -> None:
+        """Find out, in ListParts, what the target keeps of a part.
+
+        :param streamed: its size, if its checksum followed it.
+        """
+        verdict = self._context.verdict
         listed = self._context.target.list_parts(self._key, self._upload_id())
-        found = [(one.size, one.checksum) for one in listed if one.part_number == number]
-        verdict.streams = (part.size, part.checksum) in found
-        if verdict.streams:
-            return part
-        log.info("%s keeps no trailers: parts are held", self._context.target.bucket)
-        return None
+        found = {(part.size, part.checksum) for part in listed if part.part_number == number}
+        verdict.kept = checksum in {shown for _, shown in found}
+        if streamed is not None:
+            verdict.streams = (streamed, checksum) in found
 
     def _trailer(self) -> ChecksumAlgorithm | None:
         """Return the checksum that can follow a part's bytes, if one can."""
@@ -274,7 +295,7 @@ class PartMover:
         followed = recorded.checksum() if trailer else None
         if (
             not unneeded
-            and self._only_etag_tells(number, followed)
+            and self._only_etag_tells(number, followed, streamed=byte_range.length)
             and normal_etag(etag) != hex_of(compared.checksum())
         ):
             raise self._etag_differs(number)
@@ -305,7 +326,9 @@ class PartMover:
                     raise body.error from None
                 raise
 
-    def _only_etag_tells(self, number: int, checksum: Checksum | None) -> bool:
+    def _only_etag_tells(
+        self, number: int, checksum: Checksum | None, *, streamed: int | None = None
+    ) -> bool:
         """Tell whether a part's ETag is all that says what arrived, and should be its MD5.
 
         A service may take a checksum header and ignore it without a word; one that does not shows
@@ -320,11 +343,9 @@ class PartMover:
         verdict = self._context.verdict
         if verdict.kept is None:
             try:
-                listed = self._context.target.list_parts(self._key, self._upload_id())
+                self._look_at(number, checksum.value, streamed=streamed)
             except ListingError:
                 return True
-            found = {part.checksum for part in listed if part.part_number == number}
-            verdict.kept = checksum.value in found
             if not verdict.kept:
                 bucket = self._context.target.bucket
                 log.info("%s shows no checksums of parts: MD5s are compared too", bucket)

@@ -405,6 +405,7 @@ def _tiny_budget(budget: pool.MemoryBudget, _total: int) -> None:
     budget.total, budget.peak, budget._used = 15, 0, 0
     budget._changed = threading.Condition()
     budget._waiting = deque()
+    budget._kept = []
 
 
 class Blocked:
