@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -38,8 +38,10 @@ from airflow_provider_s3resume.transfer.loading import (
     outcomes_name,
 )
 from airflow_provider_s3resume.transfer.outcomes import Outcome, Status
+from airflow_provider_s3resume.transfer.paces import Pace, pace_name, store_pace
 from airflow_provider_s3resume.transfer.pool import MemoryBudget, Workers
 from airflow_provider_s3resume.transfer.progress import Figures, Progress
+from airflow_provider_s3resume.transfer.tuning import MOST_PARTS, OBJECTS, PARTS, Tuner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -67,6 +69,7 @@ class BatchResult:
     outcomes_key: str
     counts: Mapping[str, int]
     figures: Figures
+    pace: Pace
     failures: tuple[Outcome, ...]
 
     def raise_for_failures(self) -> None:
@@ -97,6 +100,7 @@ class BatchResult:
             "parts_sent": self.figures.parts_sent,
             "parts_kept": self.figures.parts_kept,
             "failed": len(self.failures),
+            "pace": asdict(self.pace),
         }
 
 
@@ -129,7 +133,10 @@ def copy_batch(
     progress = Progress(objects=len(entries), size=sum(entry.size for entry in entries))
     give_back_large_blocks()
     budget = MemoryBudget(config.memory_budget)
-    workers = Workers(min(config.part_concurrency, budget.most_parts), "s3resume-part")
+    most = min(config.part_concurrency or MOST_PARTS, budget.most_parts)
+    parts = Tuner(config.part_concurrency, first=PARTS, most=most)
+    objects = Tuner(config.object_concurrency, first=OBJECTS, most=budget.most_objects)
+    workers = Workers(parts.allowed, "s3resume-part")
     context = CopyContext(
         source=source,
         target=target,
@@ -140,9 +147,12 @@ def copy_batch(
         stop=stop,
         progress=progress,
         started=now,
+        objects=objects,
+        parts=parts,
         known_checkpoints=_known_checkpoints(state),
     )
     journal = Journal(state, outcomes_name(ref.manifest, ref.index), context)
+    began = time.monotonic()
     try:
         done = {} if before is None else found_at_target(target, ref, entries, before)
         journal.begin(done.values())
@@ -150,7 +160,9 @@ def copy_batch(
         _Run(context, todo, journal, on_progress).run()
     finally:
         workers.close()
-    return _result(ref, journal, progress.figures())
+    pace = Pace.of(context, time.monotonic() - began)
+    store_pace(state, pace_name(ref.manifest, ref.index), pace)
+    return _result(ref, journal, progress.figures(), pace)
 
 
 def _known_checkpoints(state: StateLocation) -> frozenset[str]:
@@ -158,7 +170,7 @@ def _known_checkpoints(state: StateLocation) -> frozenset[str]:
     return frozenset(o.key.removeprefix(state.prefix) for o in state.store.list_objects(prefix))
 
 
-def _result(ref: BatchRef, journal: Journal, figures: Figures) -> BatchResult:
+def _result(ref: BatchRef, journal: Journal, figures: Figures, pace: Pace) -> BatchResult:
     outcomes = journal.outcomes()
     counts: dict[str, int] = {}
     for outcome in outcomes:
@@ -168,6 +180,7 @@ def _result(ref: BatchRef, journal: Journal, figures: Figures) -> BatchResult:
         outcomes_key=journal.name,
         counts=counts,
         figures=figures,
+        pace=pace,
         failures=tuple(o for o in outcomes if o.status is Status.FAILED),
     )
 

@@ -33,8 +33,8 @@ class CopyConfig:
     :param part_size: of objects whose source layout is not reproduced.
     :param multipart_threshold: objects of up to this size are written in one request.
     :param memory_budget: bytes of object data held at once, over all objects and parts of a task.
-    :param part_concurrency: threads that move bytes.
-    :param object_concurrency: objects that are under way at once.
+    :param part_concurrency: parts that are under way at once; ``None`` for as many as bring more.
+    :param object_concurrency: the same of objects.
     :param reproduce_layout: cut as the source was cut, so that the ETags can be compared.
     :param max_bytes_per_s: bytes of bodies a second that a task reads from its stores together, and
         as many that it sends to them; ``None`` for no limit. Whoever opens the stores applies it.
@@ -45,7 +45,7 @@ class CopyConfig:
     part_size: int = DEFAULT_PART_SIZE
     multipart_threshold: int = DEFAULT_PART_SIZE
     memory_budget: int = 128 * MIB
-    part_concurrency: int = 8
+    part_concurrency: int | None = None
     object_concurrency: int | None = None
     max_bytes_per_s: int | None = None
     max_requests_per_s: int | None = None
@@ -69,9 +69,9 @@ class CopyConfig:
         _whole("part_size", self.part_size, 1, 5 * GIB)
         _whole("multipart_threshold", self.multipart_threshold, 1, 5 * GIB)
         _whole("memory_budget", self.memory_budget, MIN_MEMORY_BUDGET, 1024 * GIB)
-        _whole("part_concurrency", self.part_concurrency, 1, 256)
-        if self.object_concurrency is not None:
-            _whole("object_concurrency", self.object_concurrency, 1, 256)
+        for name in ("part_concurrency", "object_concurrency"):
+            if getattr(self, name) is not None:
+                _whole(name, getattr(self, name), 1, 256)
         if self.max_bytes_per_s is not None:
             _whole("max_bytes_per_s", self.max_bytes_per_s, MIN_BYTES_PER_S, 1024 * GIB)
         if self.max_requests_per_s is not None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from airflow_provider_s3resume.transfer.pool import MemoryBudget, Workers
     from airflow_provider_s3resume.transfer.progress import Progress
     from airflow_provider_s3resume.transfer.stopping import StopSignal
+    from airflow_provider_s3resume.transfer.tuning import Tuner
 
 
 class ChecksumVerdict:
@@ -39,6 +40,8 @@ class ChecksumVerdict:
 class CopyContext:
     """Stores, records, configuration, and the threads and memory that all objects share.
 
+    :param objects: how many small objects are under way at once.
+    :param parts: the same of parts.
     :param known_checkpoints: names of the checkpoint records that stood there at the start.
     """
 
@@ -51,6 +54,8 @@ class CopyContext:
     stop: StopSignal
     progress: Progress
     started: float
+    objects: Tuner
+    parts: Tuner
     known_checkpoints: frozenset[str] = frozenset()
     verdict: ChecksumVerdict = field(default_factory=ChecksumVerdict)
 

@@ -27,7 +27,6 @@ from airflow_provider_s3resume.transfer.copier import is_small, outcome_of
 from airflow_provider_s3resume.transfer.pool import Workers
 from airflow_provider_s3resume.transfer.reading import ExactSource
 from airflow_provider_s3resume.transfer.single import SinglePut
-from airflow_provider_s3resume.transfer.tuning import Tuner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -110,9 +109,6 @@ class Lane:
         self._users: dict[Line, tuple[_Side, _Copy | None]] = {}
         self._opened: deque[tuple[_Side, Line | None]] = deque()
         self._looked_at = time.monotonic()
-        self._tuner = Tuner(
-            context.config.object_concurrency, most=context.budget.most_objects, now=self._looked_at
-        )
 
     def run(self) -> None:
         """Copy all, or as many as go this way; returns when none is under way any more."""
@@ -154,7 +150,7 @@ class Lane:
     # Beginning.
 
     def _begin_some(self) -> None:
-        allowed = self._tuner.allowed
+        allowed = self._context.objects.allowed
         while self._todo and len(self._copies) < allowed:
             entry = self._todo[0]
             data = self._context.budget.try_buffer(entry.size)
@@ -215,7 +211,6 @@ class Lane:
         if now - self._looked_at >= _LOOK_S:
             self._looked_at = now
             self._look(now)
-        self._tuner.tick(now)
 
     def _look(self, now: float) -> None:
         for copy in list(self._copies):
@@ -267,7 +262,7 @@ class Lane:
                 self._context.budget.give_back(copy.data)
 
         self._copies.discard(copy)
-        self._tuner.count(1, len(copy.data))
+        self._context.objects.count(1)
         if put.is_clear(written):
             self._done(land())
         else:

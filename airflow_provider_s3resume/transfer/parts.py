@@ -111,14 +111,13 @@ class PartMover:
         return unproven
 
     def _run_all(self, jobs: Iterable[Callable[[], None]]) -> None:
-        window = 2 * self._context.config.part_concurrency
         running: set[Future[None]] = set()
         failures: list[BaseException] = []
         for job in jobs:
             if failures or self._stop.is_set():
                 break
             running.add(self._context.workers.submit(job))
-            if len(running) >= window:
+            if len(running) >= 2 * self._context.parts.allowed:
                 running = self._collect(running, failures)
         while running and not self._stop.is_set():
             running = self._collect(running, failures)
@@ -158,6 +157,8 @@ class PartMover:
             part = self._stream_at_first(number, byte_range) or self._hold(number, byte_range)
         self._moved.append(byte_range.length)
         self._context.progress.add(bytes_moved=byte_range.length, parts_sent=1)
+        if self._context.parts.count(byte_range.length):
+            self._context.workers.resize(self._context.parts.allowed)
         self._record.acknowledge(part)
 
     def _hold(self, number: int, byte_range: ByteRange) -> PartRecord:

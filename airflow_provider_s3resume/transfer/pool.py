@@ -191,7 +191,7 @@ class Workers:
         self._changed = threading.Condition()
         self._jobs: deque[Callable[[], None]] = deque()
         self._idle = 0
-        self._threads: list[threading.Thread] = []
+        self._started = self._alive = 0
         self._closed = False
 
     def submit(self, function: Callable[[], _T]) -> Future[_T]:
@@ -211,10 +211,18 @@ class Workers:
         with self._changed:
             self._jobs.append(job)
             # An idle thread that was told, and has not woken up, still has its job in the queue.
-            if len(self._jobs) > self._idle and len(self._threads) < self._count:
+            if len(self._jobs) > self._idle and self._alive < self._count:
                 self._start_one()
             self._changed.notify()
         return future
+
+    def resize(self, count: int) -> None:
+        """Let another number of jobs run at once from now on; what runs is not touched."""
+        with self._changed:
+            self._count = count
+            for _ in range(min(count - self._alive, len(self._jobs) - self._idle)):
+                self._start_one()
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Let the threads end after what was submitted; does not wait for them."""
@@ -223,10 +231,10 @@ class Workers:
             self._changed.notify_all()
 
     def _start_one(self) -> None:
-        name = f"{self._name}-{len(self._threads)}"
-        thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        name = f"{self._name}-{self._started}"
+        self._started += 1
+        self._alive += 1
+        threading.Thread(target=self._run, name=name, daemon=True).start()
 
     def _run(self) -> None:
         while (job := self._next()) is not None:
@@ -236,7 +244,10 @@ class Workers:
     def _next(self) -> Callable[[], None] | None:
         with self._changed:
             self._idle += 1
-            while not self._jobs and not self._closed:
+            while not self._jobs and not self._closed and self._alive <= self._count:
                 self._changed.wait()
             self._idle -= 1
-            return self._jobs.popleft() if self._jobs else None
+            if self._jobs and self._alive <= self._count:
+                return self._jobs.popleft()
+            self._alive -= 1
+            return None

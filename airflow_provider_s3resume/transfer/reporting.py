@@ -15,6 +15,7 @@ from airflow_provider_s3resume.transfer.loading import (
     load_manifest,
 )
 from airflow_provider_s3resume.transfer.outcomes import Outcome, Status
+from airflow_provider_s3resume.transfer.paces import pace_name, paces_of
 from airflow_provider_s3resume.transfer.verification import (
     MOST_NAMED,
     KeyFailure,
@@ -69,6 +70,8 @@ class RunReport:
     :param notes: kind of note → how often, of the fifty kinds that are most frequent.
     :param copied_keys: keys copied by this run, up to a thousand.
     :param links: keys of links that were to be reported, up to a thousand.
+    :param paces: of how many batches it is known how they were copied, and the most of each figure
+        of ``transfer.paces.Pace`` that one of them had.
     :param unprotected: objects written without a condition on what was there.
     """
 
@@ -106,6 +109,7 @@ class RunReport:
     copied_keys: tuple[str, ...]
     noted_key: str = ""
     links: tuple[str, ...] = ()
+    paces: Mapping[str, float] = field(default_factory=dict)
     schema: int = field(default=SCHEMA)
 
     def to_json_dict(self) -> dict[str, Any]:
@@ -138,6 +142,7 @@ class RunReport:
             f"unprotected: {self.unprotected}",
             f"moved {self.bytes} bytes in {self.seconds:.1f} s ({rate})",
         ]
+        lines += [f"pace of {_counts(self.paces)}"] if self.paces else []
         lines += [f"note: {note} ({n} times)" for note, n in sorted(self.notes.items())]
         lines += [f"link, not followed: {key!r}" for key in self.links[:_NAMED_IN_TEXT]]
         lines += [f"failed: {f.key!r}: {f.error}" for f in self.failures[:_NAMED_IN_TEXT]]
@@ -173,8 +178,12 @@ class RunReport:
         )
 
 
-def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {n}" for name, n in sorted(counts.items())) or "none"
+def _counts(counts: Mapping[str, int] | Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {_figure(n)}" for name, n in sorted(counts.items())) or "none"
+
+
+def _figure(number: float) -> str:
+    return f"{number:.1f}" if isinstance(number, float) else str(number)
 
 
 def make_report(state: StateLocation, manifest_key: str, *, now: float) -> RunReport:
@@ -323,9 +332,14 @@ class _Sums:
             notes=self._notes.most_frequent(),
             copied_keys=tuple(self._copied),
             links=tuple(self._links),
+            paces=self._paces(),
             noted_key=f"s3://{self._state.store.bucket}/{self._state.prefix}"
             f"{manifest_key.rpartition('/')[0]}/noted/",
         )
+
+    def _paces(self) -> Mapping[str, float]:
+        refs = self._manifest.batches
+        return paces_of(self._state, [pace_name(ref.manifest, ref.index) for ref in refs])
 
     def _by_verb(self) -> dict[str, dict[str, int]]:
         found: dict[str, dict[str, int]] = {verb.value: {} for verb in Verb}

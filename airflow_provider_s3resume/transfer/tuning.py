@@ -1,48 +1,82 @@
-"""How much is under way at once, found by what it brings."""
+"""How much is under way at once, found by what it brings.
+
+The right number depends on the distance to the stores and on how much they take, and neither is
+known before. So it begins with a number that does for near stores, and is raised by half as long as
+that moves more. What the user gave is not changed.
+"""
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable
 from typing import Final
 
-FIRST: Final = 16
+OBJECTS: Final = 32
+PARTS: Final = 8
+"""What it begins with."""
+
+MOST_PARTS: Final = 64
+"""Each has a thread and two connections of its own."""
+
 _SPAN_S: Final = 0.5
+_TURNS: Final = 2
+"""A span has so many turns of all that is under way, as a few ends say nothing about a rate."""
 _STEP: Final = 1.5
 _GAIN: Final = 1.1
-"""What another half as much under way has to bring; less is chance, or the end of the line."""
+"""What half as much again has to bring; less is chance, or the end of the line."""
 
 
 class Tuner:
-    """Lets more and more be under way while that moves more; what the user says wins.
+    """Lets more and more be under way while that moves more; many threads may count.
 
     :param given: what the user wants, ``None`` for what is found.
+    :param first: what it begins with, if nothing is given.
     :param most: what there is room for.
     """
 
-    def __init__(self, given: int | None, *, most: int, now: float) -> None:
-        self.allowed = min(most, FIRST if given is None else given)
-        self.rate = 0.0
-        """Units a second in the last span."""
-        self._most = most
+    def __init__(
+        self,
+        given: int | None,
+        *,
+        first: int,
+        most: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.allowed = max(1, min(most, first if given is None else given))
+        self._most = max(1, most)
         self._settled = given is not None
-        self._best = 0.0
-        self._count = 0
-        self._began = now
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._before = (self.allowed, 0.0)
+        self._units, self._ends, self._began = 0, 0, clock()
 
-    def count(self, units: int, size: int) -> None:  # noqa: ARG002 - bytes are for larger things
-        """Count what was done."""
-        self._count += units
+    def count(self, units: int) -> bool:
+        """Count something that has ended; tell whether another number is allowed now.
 
-    def tick(self, now: float) -> None:
-        """Look at the last span, if it is over."""
-        spent = now - self._began
-        if spent < _SPAN_S:
-            return
-        self.rate = self._count / spent
-        self._count, self._began = 0, now
-        if self._settled:
-            return
-        if self.rate > self._best * _GAIN and self.allowed < self._most:
-            self._best = self.rate
-            self.allowed = min(self._most, int(self.allowed * _STEP) + 1)
-        elif self.rate:
+        :param units: objects or bytes, of which more are to be moved in a second.
+        """
+        with self._lock:
+            self._units += units
+            self._ends += 1
+            if self._settled or self._ends < _TURNS * self.allowed:
+                return False
+            now = self._clock()
+            spent = now - self._began
+            if spent < _SPAN_S:
+                return False
+            rate = self._units / spent
+            self._units, self._ends, self._began = 0, 0, now
+            return self._decide(rate)
+
+    def _decide(self, rate: float) -> bool:
+        before, best = self._before
+        if rate < best * _GAIN:
             self._settled = True
+            changed, self.allowed = self.allowed != before, before
+            return changed
+        self._before = (self.allowed, rate)
+        more = min(self._most, int(self.allowed * _STEP) + 1)
+        self._settled = more == self.allowed
+        self.allowed = more
+        return not self._settled
