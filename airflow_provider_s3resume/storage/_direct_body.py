@@ -26,9 +26,14 @@ class DirectBody:
     def __init__(
         self, connection: Connection, length: int, give_back: Callable[[Connection], None]
     ) -> None:
-        self.length = length
+        self.length = self._left = length
         self._connection: Connection | None = connection
         self._give_back = give_back
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is used for this body no more."""
+        return self._connection is None
 
     def readinto(self, view: memoryview) -> int:
         """Fill the start of ``view``; 0 at the end.
@@ -36,7 +41,26 @@ class DirectBody:
         :raises OSError: if the network fails.
         """
         connection = self._connection
-        return connection.readinto(view) if connection is not None else 0
+        count = connection.readinto(view) if connection is not None else 0
+        self._left -= count
+        if not self._left:
+            self.close()
+        return count
+
+    def read(self, size: int | None = None, *, decode_content: bool = False) -> bytes:  # noqa: ARG002 - urllib3's
+        """Return up to ``size`` bytes, all for none; they are never decoded.
+
+        :raises OSError: if the network fails.
+        """
+        data = bytearray(self.length if size is None else min(size, self.length))
+        view, at = memoryview(data), 0
+        while at < len(data) and (count := self.readinto(view[at:])):
+            at += count
+        return bytes(view[:at])
+
+    def release_conn(self) -> None:
+        """Do as :meth:`close` does."""
+        self.close()
 
     def shutdown(self) -> None:
         """Break the connection, from any thread."""
@@ -49,6 +73,10 @@ class DirectBody:
         connection, self._connection = self._connection, None
         if connection is not None:
             self._give_back(connection)
+
+    def __del__(self) -> None:
+        """Let go of a connection that nobody reads from any more."""
+        self.close()
 
 
 class Body:

@@ -19,6 +19,7 @@ from requests.structures import CaseInsensitiveDict
 from urllib3 import PoolManager
 
 from airflow_provider_s3resume.exceptions import InvalidInputError
+from airflow_provider_s3resume.storage._oss_direct import DirectAnswer, DirectSender
 from airflow_provider_s3resume.storage._oss_settings import OSSSettings, endpoint_url
 from airflow_provider_s3resume.storage._paced_connections import paced
 
@@ -56,7 +57,7 @@ silence_sdk()
 class _PlainResponse(oss2.http.Response):  # type: ignore[misc]  # oss2 has no types
     """An answer whose body is read as it came, never decoded."""
 
-    def __init__(self, answer: requests.Response) -> None:
+    def __init__(self, answer: requests.Response | DirectAnswer) -> None:
         # oss2's own puts all headers into a text for its log first, whatever the log's level is.
         self.response = answer
         self.status = answer.status_code
@@ -136,10 +137,10 @@ def _prepared(req: Any) -> requests.PreparedRequest:  # noqa: ANN401 - oss2 has 
 
 
 class PlainSession(oss2.Session):  # type: ignore[misc]  # oss2 has no types
-    """What oss2 sends its requests through: the adapter of requests, without a session around it.
+    """What oss2 sends its requests through: connections of our own, or the adapter of requests.
 
-    So nothing is taken from the environment, no redirect is followed and no cookie kept, and a
-    request costs a third less.
+    There is no session around it: nothing is taken from the environment, no redirect is followed
+    and no cookie kept.
     """
 
     def __init__(self, settings: OSSSettings) -> None:
@@ -148,6 +149,7 @@ class PlainSession(oss2.Session):  # type: ignore[misc]  # oss2 has no types
         # Nothing is sent through oss2's own; should anything ever be, then not as it would be.
         self.session.trust_env = False
         self._adapter = adapter
+        self._direct = DirectSender(settings)
         self._verify = settings.verify
         self._proxies = dict(settings.proxies or {})
 
@@ -157,15 +159,18 @@ class PlainSession(oss2.Session):  # type: ignore[misc]  # oss2 has no types
         :raises oss2.exceptions.RequestError: as oss2's own session does.
         """
         try:
+            request = _prepared(req)
+            if self._direct.serves(request):
+                return _PlainResponse(self._direct.send(request))
             answer = self._adapter.send(
-                _prepared(req),
+                request,
                 stream=True,
                 timeout=timeout,
                 verify=self._verify,
                 proxies=self._proxies,
             )
         # Of headers that cannot be encoded, requests lets http.client say so.
-        except (requests.RequestException, ValueError) as error:
+        except (requests.RequestException, OSError, ValueError) as error:
             raise oss2.exceptions.RequestError(error) from error
         return _PlainResponse(answer)
 

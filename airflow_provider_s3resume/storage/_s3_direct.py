@@ -13,14 +13,14 @@ signature), :func:`open_direct` or :meth:`Direct.serves` say no, and botocore do
 
 from __future__ import annotations
 
+import logging
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import botocore
@@ -42,6 +42,7 @@ from airflow_provider_s3resume.storage._direct_body import DirectBody
 from airflow_provider_s3resume.storage._pace import Awaited, Patience
 from airflow_provider_s3resume.storage._s3_shapes import Shapes, quoted_key
 from airflow_provider_s3resume.storage._sigv4 import UNSIGNED, UNSIGNED_TRAILED, Signer
+from airflow_provider_s3resume.storage._tls import tls_context
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from airflow_provider_s3resume.storage._exchange import Line
     from airflow_provider_s3resume.storage._heads import Head
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 OPERATIONS: Final = frozenset({"GetObject", "PutObject", "UploadPart"})
 _SIGNATURES: Final = frozenset({"s3v4"})
@@ -155,7 +157,7 @@ def open_direct(client: S3Client, bucket: str, patience: Patience) -> Direct | N
     session = getattr(getattr(client, "_endpoint", None), "http_session", None)
     config: Any = client.meta.config
     unsigned_payload = (config.s3 or {}).get("payload_signing_enabled") is False
-    known = ("_verify", "_cert_file", "_key_file", "_proxy_config", "_get_ssl_context")
+    known = ("_verify", "_cert_file", "_key_file", "_proxy_config")
     if not unsigned_payload or not all(hasattr(session, name) for name in known):
         return None
     client.meta.events.register("before-sign.s3", _capture, unique_id="s3resume-capture")
@@ -312,6 +314,7 @@ class Direct:
                 # There was no answer; this is how the connection ended.
                 raise early.__cause__ from None
             raise
+        log.debug("%s: %d", operation, answer.status)
         if answer.status in _SUCCESS:
             return answer
         body = connection.read_rest(_ERROR_BODY)
@@ -454,17 +457,6 @@ def _metadata(answer: Head) -> dict[str, Any]:
 
 def _tls_context(session: Any) -> ssl.SSLContext:  # noqa: ANN401 - botocore's own
     """Return what botocore's session verifies servers with."""
-    context = cast("ssl.SSLContext", session._get_ssl_context())  # noqa: SLF001 - see open_direct
-    verify = session._verify  # noqa: SLF001
-    if verify:
-        authorities = str(get_cert_path(verify))
-        folder = Path(authorities).is_dir()
-        context.load_verify_locations(**{"capath" if folder else "cafile": authorities})
-        context.verify_mode = ssl.CERT_REQUIRED
-        context.check_hostname = True
-    else:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if session._cert_file:  # noqa: SLF001
-        context.load_cert_chain(session._cert_file, session._key_file)  # noqa: SLF001
-    return context
+    verify, cert = session._verify, session._cert_file  # noqa: SLF001 - see open_direct
+    own = (cert, session._key_file) if cert else None  # noqa: SLF001 - as above
+    return tls_context(str(get_cert_path(verify)) if verify else None, own)

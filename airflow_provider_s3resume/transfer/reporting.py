@@ -183,7 +183,7 @@ def _counts(counts: Mapping[str, int] | Mapping[str, float]) -> str:
 
 
 def _figure(number: float) -> str:
-    return f"{number:.1f}" if isinstance(number, float) else str(number)
+    return f"{number:.0f}" if number == int(number) else f"{number:.1f}"
 
 
 def make_report(state: StateLocation, manifest_key: str, *, now: float) -> RunReport:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-import urllib3
 
 from airflow_provider_s3resume.exceptions import (
     ObjectArchivedError,
@@ -269,13 +269,13 @@ def test_an_abort_after_the_end_is_harmless(oss: OSSWorld) -> None:
 def test_one_connection_serves_one_thread(oss: OSSWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """Answers are read to their end, errors and empty ones included, so the connection lives on."""
     made: list[object] = []
-    create = urllib3.util.connection.create_connection
+    create = socket.create_connection
 
     def counted(*place: Any, **options: Any) -> Any:
         made.append(place)
         return create(*place, **options)
 
-    monkeypatch.setattr(urllib3.util.connection, "create_connection", counted)
+    monkeypatch.setattr(socket, "create_connection", counted)
     oss.put("k", DATA, content_encoding="gzip")
     oss.put("empty", b"", content_encoding="zstd")
     for target in ("k", "empty"):
