@@ -30,6 +30,7 @@ OWN_FIELDS = frozenset(
         "conditional_writes",
         "connect_timeout_s",
         "connections",
+        "direct",
         "full_object_checksum",
         "key_folding",
         "limits",

@@ -39,16 +39,24 @@ class Head:
     keeps: bool
 
 
-def request_head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
+def request_head(
+    method: str, target: str, headers: Mapping[str, str], *, encoding: str = "utf-8"
+) -> bytes:
     """Return the head of a request.
 
-    :raises ValueError: if a header would be more than one, or cannot be sent.
+    :raises ValueError: if a header would be more than one, or cannot be sent; the text does not
+        hold it.
     """
     lines = [f"{method} {target} HTTP/1.1"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     if any(map(_BREAKS.search, lines)):
         raise ValueError("Invalid header value: it has a line break")
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+    try:
+        return "\r\n".join([*lines, "", ""]).encode(encoding)
+    except UnicodeEncodeError:
+        problem = ValueError(f"Invalid header value: it cannot be written as {encoding}")
+    # Not where the other is being handled: that one holds the header.
+    raise problem
 
 
 def parse_head(data: bytes, method: str) -> Head:

@@ -69,7 +69,7 @@ class DirectSender:
         given = {name: _text(value) for name, value in request.headers.items()}
         headers = {"Host": parts.netloc, "Accept-Encoding": "identity", **given}
         method, awaited = str(request.method), AWAITED.get()
-        head = _heads.request_head(method, target, headers)
+        head = _heads.request_head(method, target, headers, encoding="latin-1")
         pool = self._pool(parts.scheme, parts.netloc)
         connection = pool.take()
         try:

@@ -42,6 +42,8 @@ class S3Settings:
     :param connect_timeout_s: seconds.
     :param read_timeout_s: seconds without a byte.
     :param patience: when a connection is given up that moves bytes, but too few.
+    :param direct: objects' bytes are moved by connections of our own, where they can be; without it
+        botocore moves them, at several times the processor time.
     :param connections: most connections kept open by one client.
     """
 
@@ -49,6 +51,7 @@ class S3Settings:
     limits: Limits = field(default_factory=Limits)
     request_payer: bool = False
     payload_signing: bool = False
+    direct: bool = True
     addressing_style: str = "auto"
     connect_timeout_s: float = 10.0
     read_timeout_s: float = 60.0
@@ -62,8 +65,8 @@ def store_settings_from_extra(extra: Mapping[str, object]) -> S3Settings:
     Fields: ``list_order`` (``bytes`` or ``unordered``), ``key_folding``, ``checksums``
     (``crc64nvme``, ``crc32c``, ``crc32``, ``md5``, ``none``), ``full_object_checksum``,
     ``conditional_writes``, ``part_layout``, ``md5_etags``, ``object_tags``, ``stream_parts``,
-    ``request_payer``, ``payload_signing`` (all true or false), ``limits`` (an object with the
-    fields of ``Limits``), ``addressing_style``, ``connect_timeout_s``, ``read_timeout_s``,
+    ``request_payer``, ``payload_signing``, ``direct`` (all true or false), ``limits`` (an object
+    with the fields of ``Limits``), ``addressing_style``, ``connect_timeout_s``, ``read_timeout_s``,
     ``connections``, and those of ``_extra.patience``.
 
     :raises InvalidInputError: naming the field.
@@ -74,6 +77,7 @@ def store_settings_from_extra(extra: Mapping[str, object]) -> S3Settings:
         limits=_limits(extra.get("limits")),
         request_payer=flag(extra, "request_payer", default=defaults.request_payer),
         payload_signing=flag(extra, "payload_signing", default=defaults.payload_signing),
+        direct=flag(extra, "direct", default=defaults.direct),
         addressing_style=choice(extra, "addressing_style", {s: s for s in _ADDRESSING}, "auto"),
         connect_timeout_s=seconds(extra, "connect_timeout_s", defaults.connect_timeout_s),
         read_timeout_s=seconds(extra, "read_timeout_s", defaults.read_timeout_s),

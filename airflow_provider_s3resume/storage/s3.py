@@ -110,7 +110,9 @@ class S3Store:
             bucket,
             request_payer=self.settings.request_payer,
             patience=self.settings.patience,
-            direct=open_direct(client, bucket, self.settings.patience),
+            direct=open_direct(client, bucket, self.settings.patience)
+            if self.settings.direct
+            else None,
         )
         self._express = self._calls.express(self._put_parameters)
 

@@ -246,6 +246,7 @@ class _Run:
             self._context,
             self._small,
             done=self._landed,
+            failed=self._fail,
             refused=lambda entry: self._submit(objects, partial(self._one, entry)),
             finish=lambda entry, land: self._submit(objects, partial(self._one, entry, land)),
         )

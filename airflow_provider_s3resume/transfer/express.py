@@ -21,7 +21,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_s3resume.exceptions import S3ResumeError
+from airflow_provider_s3resume.exceptions import RangeMismatchError, S3ResumeError
 from airflow_provider_s3resume.storage.base import express_of
 from airflow_provider_s3resume.transfer.copier import is_small, outcome_of
 from airflow_provider_s3resume.transfer.pool import Workers
@@ -87,6 +87,7 @@ class Lane:
     """Copies small objects.
 
     :param done: takes what became of an object that was copied.
+    :param failed: takes an object of which another try in this attempt says nothing new.
     :param refused: takes an object that has to be copied in the ordinary way.
     :param finish: runs, elsewhere, what has to look at the target before an object is done.
     """
@@ -97,12 +98,14 @@ class Lane:
         entries: Iterable[CopyEntry],
         *,
         done: Callable[[Outcome], None],
+        failed: Callable[[CopyEntry, S3ResumeError], None],
         refused: Callable[[CopyEntry], None],
         finish: Callable[[CopyEntry, Callable[[], Outcome]], None],
     ) -> None:
         self._context = context
         self._todo = deque(entries)
         self._done = done
+        self._failed = failed
         self._refused = refused
         self._finish = finish
         self._copies: set[_Copy] = set()
@@ -236,9 +239,8 @@ class Lane:
         try:
             result = exchange.result()
         except S3ResumeError as error:
-            log.debug("%r goes the ordinary way: %s", copy.entry.key, error)
             self._drop(side, exchange.line)
-            self._give_up(copy)
+            self._give_up(copy, error)
             return
         self._free(side, exchange.line, keeps=exchange.keeps)
         if copy.put is None:
@@ -268,9 +270,15 @@ class Lane:
         else:
             self._finish(copy.entry, land)
 
-    def _give_up(self, copy: _Copy) -> None:
+    def _give_up(self, copy: _Copy, error: S3ResumeError | None = None) -> None:
+        """Hand a copy over; a range that was answered with something else has failed (c12)."""
         self._copies.discard(copy)
         self._context.budget.give_back(copy.data)
+        if isinstance(error, RangeMismatchError):
+            self._failed(copy.entry, error)
+            return
+        if error is not None:
+            log.debug("%r goes the ordinary way: %s", copy.entry.key, error)
         self._refused(copy.entry)
 
     # Lines.

@@ -38,6 +38,7 @@ def test_every_field_is_read() -> None:
             "stream_parts": False,
             "request_payer": True,
             "payload_signing": True,
+            "direct": False,
             "addressing_style": "virtual",
             "limits": {"max_parts": 1000, "min_part_size": 1},
             "connections": 3,
@@ -54,6 +55,7 @@ def test_every_field_is_read() -> None:
     assert (settings.limits.max_parts, settings.limits.min_part_size) == (1000, 1)
     assert settings.limits.max_part_size == S3Settings().limits.max_part_size
     assert settings.request_payer
+    assert not settings.direct
     config: dict[str, Any] = client_config(settings)
     assert config["s3"] == {"addressing_style": "virtual", "payload_signing_enabled": True}
     assert (config["max_pool_connections"], config["read_timeout"]) == (3, 1.5)
