@@ -8,7 +8,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
@@ -101,7 +101,26 @@ def over_tls(
     return serve
 
 
-class Recorder(Scripted):
+class Scene(Scripted):
+    """A scripted server, which speaks TLS if it is given a certificate."""
+
+    def __init__(
+        self,
+        handler: Handler,
+        certificate: Certificate | None = None,
+        version: ssl.TLSVersion | None = None,
+    ) -> None:
+        self.certificate = certificate
+        super().__init__(over_tls(certificate, handler, version) if certificate else handler)
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        url = super().url
+        return url if self.certificate is None else f"https{url[4:]}"
+
+
+class Recorder(Scene):
     """A server that gives one answer after the other, the last one for ever.
 
     :param answers: as they are sent; an empty one closes the connection instead.
@@ -111,22 +130,14 @@ class Recorder(Scripted):
         self.requests: list[Asked] = []
         self.connections = 0
         self._answers = list(answers)
-        self._certificate = certificate
-        secure = over_tls(certificate, self._answer) if certificate is not None else self._answer
-        super().__init__(secure)
-
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        url = super().url
-        return url if self._certificate is None else f"https{url[4:]}"
+        super().__init__(self._serve_one, certificate)
 
     @property
     def asked(self) -> Asked:
         """The last request."""
         return self.requests[-1]
 
-    def _answer(self, connection: socket.socket, _: threading.Event) -> None:
+    def _serve_one(self, connection: socket.socket, _: threading.Event) -> None:
         self.connections += 1
         while (request := read_request(connection)) is not None:
             self.requests.append(request)
@@ -136,25 +147,68 @@ class Recorder(Scripted):
             connection.sendall(said)
 
 
+class Servers:
+    """Makes servers and connections to them, and ends them all.
+
+    :param certificate: what those show that speak TLS.
+    """
+
+    def __init__(self, certificate: Certificate) -> None:
+        self.certificate = certificate
+        self._made: list[Scene | Connections] = []
+
+    def scripted(
+        self, handler: Handler, *, secure: bool = False, version: ssl.TLSVersion | None = None
+    ) -> Scene:
+        """Return a server that does one thing to each connection."""
+        made = Scene(handler, self.certificate if secure else None, version)
+        self._made.append(made)
+        return made
+
+    def recorder(self, *answers: bytes, secure: bool = False) -> Recorder:
+        """Return a server that gives answers and keeps what it was asked."""
+        made = Recorder(*answers, certificate=self.certificate if secure else None)
+        self._made.append(made)
+        return made
+
+    def connections(
+        self,
+        server: Scene,
+        *,
+        patience: Patience | None = None,
+        most: int = 4,
+        context: Callable[[], ssl.SSLContext] | None = None,
+        **waits: float,
+    ) -> Connections:
+        """Return connections to a server.
+
+        :param context: what it is verified with, if not as it should be.
+        """
+        scheme, _, place = server.url.partition("://")
+        host, _, port = place.partition(":")
+        verified = context or (lambda: trusting(self.certificate))
+        made = Connections(
+            Place(host=host, port=int(port), context=verified if scheme == "https" else None),
+            Waits(
+                connect_timeout_s=waits.pop("connect_timeout_s", 10.0),
+                read_timeout_s=waits.pop("read_timeout_s", 10.0),
+                patience=patience or Patience(),
+            ),
+            most=most,
+        )
+        assert not waits
+        self._made.append(made)
+        return made
+
+    def close(self) -> None:
+        """End all that was made."""
+        while self._made:
+            self._made.pop().close()
+
+
 def trusting(certificate: Certificate) -> ssl.SSLContext:
     """Return what a client verifies the tests' own servers with."""
     return ssl.create_default_context(cafile=str(certificate.ca_file))
-
-
-def connections_to(
-    url: str,
-    certificate: Certificate | None = None,
-    *,
-    patience: Patience | None = None,
-    most: int = 4,
-    **waits: float,
-) -> Connections:
-    """Return connections to a scripted server, which speaks TLS if there is a certificate."""
-    host, port = url.partition("://")[2].split(":")
-    context = (lambda: trusting(certificate)) if certificate is not None else None
-    place = Place(host=host, port=int(port), context=context)
-    given: dict[str, Any] = {"connect_timeout_s": 10.0, "read_timeout_s": 10.0, **waits}
-    return Connections(place, Waits(**given, patience=patience or Patience()), most=most)
 
 
 def client_of(
@@ -164,9 +218,9 @@ def client_of(
 
     :param options: of the client; ``config`` is put on top of what the settings ask for.
     """
-    config = client_config(settings or S3Settings(addressing_style="path"))
+    config: dict[str, Any] = client_config(settings or S3Settings(addressing_style="path"))
     config.update({"proxies": NO_PROXIES, **options.pop("config", {})})
-    given = {
+    given: dict[str, Any] = {
         "aws_access_key_id": "key",
         "aws_secret_access_key": "secret",
         "region_name": "us-east-1",
@@ -177,14 +231,19 @@ def client_of(
         return boto3.client("s3", endpoint_url=url, config=Config(**config), **given)
 
 
-def store_of(url: str, *, direct: bool = True, **options: Any) -> S3Store:
-    """Return a store of the bucket "bucket", by whose calls its bytes move either way."""
-    settings = options.get("settings") or S3Settings(addressing_style="path")
-    client = client_of(url, **{**options, "settings": settings})
-    store = S3Store(client, "bucket", service=url, settings=settings)
-    if not direct:
-        store._calls._direct = None
-    return store
+def store_of(
+    server: Scene,
+    *,
+    direct: bool = True,
+    settings: S3Settings | None = None,
+    bucket: str = "bucket",
+    **options: Any,
+) -> S3Store:
+    """Return a store of a bucket of a server's, whose bytes botocore moves unless ``direct``."""
+    given = replace(settings or S3Settings(addressing_style="path"), direct=direct)
+    trusted = {"ca_file": server.certificate.ca_file} if server.certificate else {}
+    client = client_of(server.url, settings=given, **{**trusted, **options})
+    return S3Store(client, bucket, service=server.url, settings=given)
 
 
 def direct_of(client: S3Client, bucket: str = "bucket") -> Direct:
