@@ -295,6 +295,9 @@ class Direct:
         query = shapes.query(parameters)
         headers = {**template.headers, **shapes.headers(parameters), **more}
         headers.update(template.sign(shapes.method, path, query, headers, trailer))
+        # As http.client does: else any coding would be welcome. Proxies change it, so it is not
+        # signed.
+        headers["accept-encoding"] = "identity"
         target = f"{path}?{query}" if query else path
         return template.pool, _heads.request_head(shapes.method, target, headers)
 

@@ -250,7 +250,10 @@ class _Run:
             refused=lambda entry: self._submit(objects, partial(self._one, entry)),
             finish=lambda entry, land: self._submit(objects, partial(self._one, entry, land)),
         )
-        lane.run()
+        try:
+            lane.run()
+        except Exception as error:  # noqa: BLE001 - what it had to do was handed to the others
+            _unexpected(error)
 
     def _landed(self, outcome: Outcome) -> None:
         self._context.progress.add(objects_done=1)

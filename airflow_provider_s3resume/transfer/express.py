@@ -15,9 +15,10 @@ from __future__ import annotations
 import logging
 import selectors
 import socket
+import threading
 import time
 from collections import deque
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -111,6 +112,8 @@ class Lane:
         self._copies: set[_Copy] = set()
         self._users: dict[Line, tuple[_Side, _Copy | None]] = {}
         self._opened: deque[tuple[_Side, Line | None]] = deque()
+        self._lock = threading.Lock()
+        self._ended = False
         self._looked_at = time.monotonic()
 
     def run(self) -> None:
@@ -261,25 +264,33 @@ class Lane:
             try:
                 return outcome_of(copy.entry, copy.source.identity, put.land(written))
             finally:
-                self._context.budget.give_back(copy.data)
+                self._give_back(copy)
 
-        self._copies.discard(copy)
         self._context.objects.count(1)
         if put.is_clear(written):
             self._done(land())
         else:
             self._finish(copy.entry, land)
+        self._copies.discard(copy)
 
     def _give_up(self, copy: _Copy, error: S3ResumeError | None = None) -> None:
         """Hand a copy over; a range that was answered with something else has failed (c12)."""
         self._copies.discard(copy)
-        self._context.budget.give_back(copy.data)
+        self._give_back(copy)
+        if copy.exchange is not None:
+            # It is given up, and so counted as one that was not answered.
+            with suppress(S3ResumeError):
+                copy.exchange.result()
         if isinstance(error, RangeMismatchError):
             self._failed(copy.entry, error)
             return
         if error is not None:
             log.debug("%r goes the ordinary way: %s", copy.entry.key, error)
         self._refused(copy.entry)
+
+    def _give_back(self, copy: _Copy) -> None:
+        data, copy.data = copy.data, bytearray()
+        self._context.budget.give_back(data)
 
     # Lines.
 
@@ -311,9 +322,12 @@ class Lane:
                 line = side.express.open_line(writes=side.writes)
             except S3ResumeError as error:
                 log.info("No connection for small objects: %s", error)
-            finally:
-                self._opened.append((side, line))
-                self._ring.send(b"\0")
+            with self._lock:
+                if not self._ended:
+                    self._opened.append((side, line))
+                    self._ring.send(b"\0")
+                elif line is not None:
+                    line.close()
 
         self._connectors.submit(connect)
 
@@ -338,10 +352,12 @@ class Lane:
     def _close_lines(self) -> None:
         for line in self._users:
             line.close()
-        while self._opened:
-            opened = self._opened.popleft()[1]
-            if opened is not None:
-                opened.close()
+        with self._lock:
+            # What is being opened is closed by whoever opens it.
+            self._ended = True
+            opened = [line for _, line in self._opened if line is not None]
+        for line in opened:
+            line.close()
 
 
 def _sides(context: CopyContext) -> tuple[_Side, _Side] | None:
