@@ -26,7 +26,7 @@ from airflow_provider_s3resume.storage.s3 import (
     store_settings_from_extra,
 )
 from airflow_provider_s3resume.transfer.batch import copy_batch
-from airflow_provider_s3resume.transfer.checkpoints import CheckpointRecords, Stored
+from airflow_provider_s3resume.transfer.checkpoints import INTENTS, CheckpointRecords, Stored
 from airflow_provider_s3resume.transfer.config import CopyConfig
 from airflow_provider_s3resume.transfer.loading import load_entries, load_outcomes
 from airflow_provider_s3resume.transfer.planning import (
@@ -239,6 +239,11 @@ class World:
         uploads = found.get("Uploads", ())
         return {u["UploadId"] for u in uploads if u["Key"].startswith(self.prefix)}
 
+    def kept_intents(self) -> int:
+        """Return how many intents are kept of uploads that were begun and never recorded."""
+        target = self.shared.direct["target"]
+        return len(list(target.list_objects(self.state(target).prefix + INTENTS)))
+
 
 class Scenario(ABC):
     """Something that a user does; each attempt is made of new stores, as a new task's would."""
@@ -368,7 +373,9 @@ class Copy(Scenario):
     def check_clean(self) -> None:
         """Find no upload, but one whose id nobody ever heard."""
         heard = self.world.row.call != "create_upload"
-        assert not heard or self.world.open_uploads() == set()
+        # A connection that is refused may be the one on which its id was to be recorded.
+        unrecorded = self.world.kept_intents() if self.world.fault.tls else 0
+        assert not heard or len(self.world.open_uploads()) <= unrecorded
 
 
 class Resume(Copy):
