@@ -19,6 +19,7 @@ What each is:
 - ``boto3``: ranges to parts, or objects whole, in threads, with unsigned payloads and CRC64NVME.
 - ``floor``: a relay in C that neither signs nor computes anything.
 
+What else the machine does meanwhile is printed as ``others' CPU``: it should be next to nothing.
 ``ratio NAME VALUE TARGET ok|short`` are the targets; ``also`` is for information. The exit code is
 1 if any target is not reached.
 """
@@ -191,7 +192,7 @@ def told(found: Figures) -> str:
     if found.requests:
         text += f"; {found.requests} requests, {found.most_at_once} at once"
         text += f"; server's CPU {found.server_cpu:.2f} s"
-    return text
+    return f"{text}; others' CPU {found.others_cpu:.2f} s"
 
 
 def tell(result: Result) -> dict[str, dict[str, Any]]:

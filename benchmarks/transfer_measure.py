@@ -26,12 +26,14 @@ class Cost:
     """What a run took, in seconds.
 
     :param began: when, since the epoch.
+    :param busy: CPU time of the whole machine meanwhile, that of the servers and of others too.
     :param out: what the program printed.
     """
 
     began: float
     wall: float
     cpu: float
+    busy: float
     out: str
 
 
@@ -42,6 +44,13 @@ def plain_environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(_FOREIGN) and not name.lower().endswith("_proxy")
     }
+
+
+def busy_s() -> float:
+    """Return the CPU time that the machine has spent on anything since it was started."""
+    fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
+    user, nice, system, _, _, irq, softirq = map(int, fields[:7])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
 def adopt_orphans() -> None:
@@ -57,7 +66,7 @@ def measure(
     :raises RuntimeError: with what it said, if it does not end well.
     """
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
-        began, clock = time.time(), time.monotonic()
+        began, clock, busy = time.time(), time.monotonic(), busy_s()
         child = subprocess.Popen(
             list(map(str, command)),
             cwd=ROOT,
@@ -70,7 +79,7 @@ def measure(
         late = threading.Timer(deadline_s, _kill, [child.pid])
         late.start()
         _, status, used = os.wait4(child.pid, 0)
-        wall = time.monotonic() - clock
+        wall, busy = time.monotonic() - clock, busy_s() - busy
         late.cancel()
         child.returncode = os.waitstatus_to_exitcode(status)
         cpu = used.ru_utime + used.ru_stime + _cpu_of_orphans(child.pid)
@@ -79,7 +88,7 @@ def measure(
         if child.returncode != 0:
             said = errors.read()[-_TAIL:]
             raise RuntimeError(f"{command[0]} ended with {child.returncode}:\n{said}")
-        return Cost(began=began, wall=wall, cpu=cpu, out=out.read())
+        return Cost(began=began, wall=wall, cpu=cpu, busy=busy, out=out.read())
 
 
 def _kill(session: int) -> None:

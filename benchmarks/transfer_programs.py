@@ -28,6 +28,8 @@ class Figures:
     :param copy_wall, copy_cpu: without its start, where it tells.
     :param span: from the first request for an object to the last answer, as the server saw it.
     :param requests: that the server was asked, of all methods.
+    :param others_cpu: of all else on the machine; much of it means that the time on the clock is
+        not to be trusted. A SeaweedFS counts here.
     """
 
     wall: float
@@ -38,6 +40,7 @@ class Figures:
     requests: int
     most_at_once: int
     server_cpu: float
+    others_cpu: float
 
 
 class Programs:
@@ -88,6 +91,7 @@ def figures_of(cost: Cost, told: Mapping[str, Any]) -> Figures:
         requests=sum(told.get("requests", {}).values()),
         most_at_once=told.get("most_at_once", 0),
         server_cpu=told.get("server_cpu_s", 0.0),
+        others_cpu=max(0.0, cost.busy - cost.cpu - told.get("server_cpu_s", 0.0)),
     )
 
 

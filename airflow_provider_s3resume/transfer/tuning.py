@@ -25,6 +25,9 @@ _TURNS: Final = 2
 _STEP: Final = 1.5
 _GAIN: Final = 1.1
 """What half as much again has to bring; less is chance, or the end of the line."""
+_BUSY: Final = 0.5
+"""Processor time in each second beyond which it is not distance that holds things up, and more at
+once would only make threads wait for each other."""
 
 
 class Tuner:
@@ -33,6 +36,8 @@ class Tuner:
     :param given: what the user wants, ``None`` for what is found.
     :param first: what it begins with, if nothing is given.
     :param most: what there is room for.
+    :param clock: seconds that only grow.
+    :param busy: processor time of this process, in seconds.
     """
 
     def __init__(
@@ -42,14 +47,17 @@ class Tuner:
         first: int,
         most: int,
         clock: Callable[[], float] = time.monotonic,
+        busy: Callable[[], float] = time.process_time,
     ) -> None:
         self.allowed = max(1, min(most, first if given is None else given))
         self._most = max(1, most)
         self._settled = given is not None
         self._clock = clock
+        self._busy = busy
         self._lock = threading.Lock()
         self._before = (self.allowed, 0.0)
         self._units, self._ends, self._began = 0, 0, clock()
+        self._was_busy = busy()
 
     def count(self, units: int) -> bool:
         """Count something that has ended; tell whether another number is allowed now.
@@ -66,16 +74,21 @@ class Tuner:
             if spent < _SPAN_S:
                 return False
             rate = self._units / spent
-            self._units, self._ends, self._began = 0, 0, now
-            return self._decide(rate)
+            now_busy = self._busy()
+            share = (now_busy - self._was_busy) / spent
+            self._units, self._ends, self._began, self._was_busy = 0, 0, now, now_busy
+            return self._decide(rate, share)
 
-    def _decide(self, rate: float) -> bool:
+    def _decide(self, rate: float, share: float) -> bool:
         before, best = self._before
         if rate < best * _GAIN:
             self._settled = True
             changed, self.allowed = self.allowed != before, before
             return changed
         self._before = (self.allowed, rate)
+        if share > _BUSY:
+            self._settled = True
+            return False
         more = min(self._most, int(self.allowed * _STEP) + 1)
         self._settled = more == self.allowed
         self.allowed = more

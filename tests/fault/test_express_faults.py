@@ -238,9 +238,39 @@ def test_c40_an_answer_that_nobody_can_read_fails_its_object_alone(
     put_some(scene).plan()
     scene.break_("source", GET, "k1", Rewrite(headers={header: "many"}))
     result = scene.run()
-    assert result.counts == {"copied": 3, "failed": 1}
+    assert sum(result.counts.values()) == 4
     assert [outcome.key for outcome in result.failures] == [scene.prefix + "k1"]
     scene.check_landed(but=["k1"])
+
+
+def test_c40_answers_that_nobody_can_read_lose_no_object(scene: Scene) -> None:
+    """One is read to its end, and another one is half there: all that follow have an outcome."""
+    put_some(scene, 8)
+    scene.put("k0", random.Random(0).randbytes(200 * KIB)).plan()
+    unreadable = Rewrite(headers={"x-amz-missing-meta": "many"})
+    stalled = scene.break_("source", GET, "k0", Stall(after_bytes=100 * KIB), times=1)
+    scene.break_("source", GET, "k0", unreadable)
+    scene.break_("source", GET, "k1", unreadable)
+    half_there = scene.match(GET, "k0")
+
+    def is_half_there(exchange: Exchange) -> bool:
+        return half_there(exchange) and exchange.response_bytes > 0
+
+    stop = StopSignal()
+    with (
+        ThreadPoolExecutor(1) as pool,
+        scene.source.wire.hold(scene.match(GET, "k1"), side="answer") as hold,
+    ):
+        end = pool.submit(scene.run, CopyConfig(object_concurrency=2), stop=stop)
+        hold.wait()
+        wire = scene.source.wire
+        wait_until(lambda: bool(wire.seen(is_half_there)), deadline_s=DEADLINE_S, what="half of k0")
+        hold.release()
+        result = end.result(DEADLINE_S)
+    assert stalled.used == 1
+    assert scene.outcomes().keys() == scene.planned.keys()
+    assert sum(result.counts.values()) == 8
+    scene.check_landed(but=["k0", "k1"])
 
 
 @pytest.mark.parametrize(("side", "operation"), [("source", GET), ("target", PUT)])
@@ -390,7 +420,7 @@ def test_c18_a_target_that_checks_nothing_gets_bytes_that_were_compared_before(
 def test_c18_bytes_that_nobody_vouches_for_are_proven_by_no_more_than_was_sent(
     scene: Scene, *, lane: bool
 ) -> None:
-    """A source whose ETags say nothing: a byte flipped on its leg cannot be seen, nor is claimed."""
+    """Of a source whose ETags say nothing, a flipped byte cannot be seen; none is claimed to be."""
     put_some(scene, 2).plan()
     scene.break_("source", GET, "k1", Flip(side="answer", offset=5), times=1)
     scene.run(lane=lane, source=Opened(extra={"md5_etags": False})).raise_for_failures()

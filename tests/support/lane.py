@@ -352,5 +352,5 @@ class Watched:
     def check_memory(self) -> None:
         """See that no budget was exceeded, and that all was given back."""
         for budget in self.budgets:
-            assert 0 < budget.peak <= budget.total
+            assert budget.peak <= budget.total
             assert budget._used == 0

@@ -104,24 +104,28 @@ class MemoryExchange(Generic[T]):
         self.operation, self.key = name
         self._express = express
         self._act = act
-        self._begun = False
+        self._begun = self._answered = False
 
     def advance(self) -> bool:
         """Begin, or tell whether the answer is there."""
         if not self._begun:
             self._begun = True
+            self.wants_to_write = self._express.is_slow_to_take(self.operation, self.key)
             self._express.begin(self)
             return False
-        return self.line.heard()
+        self._answered = self.line.heard()
+        return self._answered
 
     def look(self, _now: float) -> bool:
         """Give it up if the test says so."""
         return self._express.gives_up(self.operation, self.key)
 
     def result(self) -> T:
-        """Let the call take effect."""
+        """Let the call take effect, if its answer was awaited."""
         self._express.end(self)
         fault = self._express.fault(self.operation, self.key)
+        if not self._answered:
+            fault = broken(self.operation)
         if fault is None:
             found = self._act()
             self.keeps = self._express.keeps_lines
@@ -137,6 +141,7 @@ class MemoryExpress:
     :param fault: what becomes of a call of an operation and a key, ``None`` for success.
     :param holds: tells whether an answer is kept back, until :meth:`release`.
     :param gives_up: tells whether a call under way is given up when it is looked at.
+    :param is_slow_to_take: tells whether a call wants to go on when its line can be written.
     :param connect: called before a line is opened, in the thread that waits for it; may raise.
     """
 
@@ -145,6 +150,7 @@ class MemoryExpress:
         self.fault: Callable[[str, str], Fault | None] = lambda _operation, _key: None
         self.holds: Callable[[str, str], bool] = lambda _operation, _key: False
         self.gives_up: Callable[[str, str], bool] = lambda _operation, _key: False
+        self.is_slow_to_take: Callable[[str, str], bool] = lambda _operation, _key: False
         self.connect: Callable[[], None] = lambda: None
         self.is_closed = False
         self.keeps_lines = True

@@ -41,14 +41,26 @@ class Asked:
     body: bytes
 
 
-def read_request(connection: socket.socket) -> Asked | None:
-    """Read a request with its body, asked for where its head wants that; ``None`` at the end."""
+def read_head(connection: socket.socket) -> bytes:
+    """Read a request's head, and what came with it.
+
+    :raises ConnectionError: if the client ends before.
+    """
     data = b""
     while b"\r\n\r\n" not in data:
         more = connection.recv(65536)
         if not more:
-            return None
+            raise ConnectionResetError("the client has gone")
         data += more
+    return data
+
+
+def read_request(connection: socket.socket) -> Asked | None:
+    """Read a request with its body, asked for where its head wants that; ``None`` at the end."""
+    try:
+        data = read_head(connection)
+    except ConnectionResetError:
+        return None
     head, _, body = data.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     headers: dict[str, str] = {}
@@ -162,6 +174,13 @@ class Servers:
     ) -> Scene:
         """Return a server that does one thing to each connection."""
         made = Scene(handler, self.certificate if secure else None, version)
+        self._made.append(made)
+        return made
+
+    def beneath_tls(self, handler: Handler) -> Scene:
+        """Return a server that clients speak TLS to; its handler has the bytes as they are."""
+        made = Scene(handler)
+        made.certificate = self.certificate
         self._made.append(made)
         return made
 

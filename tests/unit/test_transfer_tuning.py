@@ -1,0 +1,123 @@
+"""How much is under way at once, found by what it brings, on a clock that the tests turn."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from airflow_provider_s3resume.transfer.tuning import Tuner
+
+Rate = Callable[[int], float]
+"""Units a second that so many under way at once bring."""
+
+
+class Clock:
+    """Seconds that go on only when they are told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        """Return the moment."""
+        return self.now
+
+
+def span(tuner: Tuner, clock: Clock, rate: float) -> bool:
+    """Let a second go by with as many ends as a span has; tell whether the number was changed."""
+    ends = 2 * tuner.allowed
+    told = [tuner.count(0) for _ in range(ends - 1)]
+    clock.now += 1.0
+    assert not any(told)
+    return tuner.count(int(rate))
+
+
+def settle(rate: Rate, *, first: int, most: int, spans: int = 50) -> list[int]:
+    """Return the numbers that a tuner allows, span by span."""
+    clock = Clock()
+    tuner = Tuner(None, first=first, most=most, clock=clock)
+    seen = [tuner.allowed]
+    for _ in range(spans):
+        before = tuner.allowed
+        changed = span(tuner, clock, rate(before))
+        assert changed == (tuner.allowed != before)
+        seen.append(tuner.allowed)
+    return seen
+
+
+def test_it_grows_by_half_as_long_as_that_brings_more() -> None:
+    """Where each one more brings as much as the others, it ends at the most there is room for."""
+    seen = settle(lambda count: 1000.0 * count, first=8, most=64)
+    assert seen[:7] == [8, 13, 20, 31, 47, 64, 64]
+    assert set(seen[6:]) == {64}
+
+
+@pytest.mark.parametrize(("end", "settled"), [(10, 13), (20, 20), (40, 47)])
+def test_it_steps_back_to_what_brought_most(end: int, settled: int) -> None:
+    """Behind the end of the line the last step brings nothing, and is taken back, for good."""
+    seen = settle(lambda count: 1000.0 * min(count, end), first=8, most=256)
+    assert set(seen[10:]) == {settled}
+    assert max(seen) <= settled * 1.5 + 1
+
+
+def test_more_that_brings_less_than_a_tenth_is_chance() -> None:
+    """It stays where it began."""
+    seen = settle(lambda count: 1000.0 if count == 8 else 1099.0, first=8, most=64)
+    assert seen[:4] == [8, 13, 8, 8]
+    assert set(seen[2:]) == {8}
+
+
+def test_c20_it_never_allows_more_than_there_is_room_for() -> None:
+    """Neither at first, nor for what the user gives, nor by growing; and always one."""
+    assert Tuner(None, first=32, most=5).allowed == 5
+    assert Tuner(256, first=32, most=5).allowed == 5
+    assert Tuner(None, first=32, most=0).allowed == 1
+    assert max(settle(lambda count: 10.0**count, first=1, most=7)) == 7
+
+
+def test_what_the_user_gave_is_not_changed() -> None:
+    """However much or little it brings."""
+    clock = Clock()
+    tuner = Tuner(3, first=32, most=64, clock=clock)
+    for rate in (1.0, 1e6, 0.0, 1e9):
+        assert not span(tuner, clock, rate)
+        assert tuner.allowed == 3
+
+
+def test_a_few_ends_or_a_moment_say_nothing() -> None:
+    """A span has two turns of all that is under way, and half a second at least."""
+    clock = Clock()
+    tuner = Tuner(None, first=4, most=64, clock=clock)
+    clock.now += 10.0
+    assert [tuner.count(1000) for _ in range(7)] == [False] * 7
+    assert tuner.count(1000)
+    assert tuner.allowed == 7
+    hasty = Tuner(None, first=4, most=64, clock=clock)
+    clock.now += 0.4
+    assert [hasty.count(1000) for _ in range(100)] == [False] * 100
+    assert hasty.allowed == 4
+
+
+def test_threads_count_together() -> None:
+    """No end is lost, and one thread alone is told of each change."""
+    clock = Clock()
+    tuner = Tuner(None, first=8, most=13, clock=clock)
+    clock.now += 1.0
+    changes: list[bool] = []
+    begin = threading.Barrier(4)
+
+    def work() -> None:
+        begin.wait(20)
+        told = [tuner.count(10) for _ in range(1000)]
+        changes.append(any(told))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert sum(changes) == 1
+    assert tuner.allowed == 13
+    # The first sixteen were a span of their own.
+    assert tuner._ends == 4000 - 16
