@@ -41,7 +41,13 @@ from airflow_provider_s3resume.transfer.outcomes import Outcome, Status
 from airflow_provider_s3resume.transfer.paces import Pace, pace_name, store_pace
 from airflow_provider_s3resume.transfer.pool import MemoryBudget, Workers
 from airflow_provider_s3resume.transfer.progress import Figures, Progress
-from airflow_provider_s3resume.transfer.tuning import MOST_PARTS, OBJECTS, PARTS, Tuner
+from airflow_provider_s3resume.transfer.tuning import (
+    MOST_THREADS,
+    OBJECTS,
+    THREADS,
+    Tuner,
+    processors,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -133,9 +139,11 @@ def copy_batch(
     progress = Progress(objects=len(entries), size=sum(entry.size for entry in entries))
     give_back_large_blocks()
     budget = MemoryBudget(config.memory_budget)
-    most = min(config.part_concurrency or MOST_PARTS, budget.most_parts)
-    parts = Tuner(config.part_concurrency, first=PARTS, most=most)
+    most = min(config.part_concurrency or MOST_THREADS, budget.most_parts)
+    parts = Tuner(config.part_concurrency, first=THREADS, most=most, least=processors())
     objects = Tuner(config.object_concurrency, first=OBJECTS, most=budget.most_objects)
+    most = min(config.object_concurrency or MOST_THREADS, budget.most_objects)
+    threads = Tuner(config.object_concurrency, first=THREADS, most=most, least=processors())
     workers = Workers(parts.allowed, "s3resume-part")
     context = CopyContext(
         source=source,
@@ -149,6 +157,7 @@ def copy_batch(
         started=now,
         objects=objects,
         parts=parts,
+        threads=threads,
         known_checkpoints=_known_checkpoints(state),
     )
     journal = Journal(state, outcomes_name(ref.manifest, ref.index), context)
@@ -198,6 +207,7 @@ class _Run:
         self._context = context
         self._small, self._others = split(context, entries)
         self._todo = iter(self._others)
+        self._working = _Numbers()
         self._running: set[Future[None]] = set()
         self._lock = threading.Lock()
         self._journal = journal
@@ -207,15 +217,13 @@ class _Run:
 
     def run(self) -> None:
         """Copy all; each object ends in an outcome, unless told to stop."""
-        most = min(self._context.config.objects_at_once, self._context.budget.most_objects)
-        objects = Workers(most, "s3resume-object")
+        objects = Workers(self._context.threads.allowed, "s3resume-object")
         lane = Workers(1, "s3resume-express") if self._small else None
         try:
             if lane is not None:
                 self._submit(lane, partial(self._run_lane, objects))
                 lane.close()
-            for _ in range(min(most, len(self._others))):
-                self._submit(objects, self._work)
+            self._begin_work(objects)
             while self._running and not self._context.stop.is_set():
                 self._collect()
         finally:
@@ -259,14 +267,29 @@ class _Run:
         self._context.progress.add(objects_done=1)
         self._journal.add(outcome)
 
-    def _work(self) -> None:
-        """Copy one object after the other, until there is none left or it is time to stop."""
-        while not self._context.stop.is_set():
-            # Threads share the list; to take the next of one is a single step.
-            entry = next(self._todo, None)
-            if entry is None:
-                return
-            self._one(entry)
+    def _begin_work(self, objects: Workers) -> None:
+        """Let as many threads copy objects as are allowed."""
+        allowed = min(self._context.threads.allowed, len(self._others))
+        objects.resize(self._context.threads.allowed)
+        while (number := self._working.take(allowed)) is not None:
+            self._submit(objects, partial(self._work, objects, number))
+
+    def _work(self, objects: Workers, number: int) -> None:
+        """Copy one object after the other, until there is none left or it is time to stop.
+
+        :param number: of this job; those beyond what is allowed end.
+        """
+        try:
+            while not self._context.stop.is_set() and number < self._context.threads.allowed:
+                # Threads share the list; to take the next of one is a single step.
+                entry = next(self._todo, None)
+                if entry is None:
+                    return
+                self._one(entry)
+                if self._context.threads.count(entry.size):
+                    self._begin_work(objects)
+        finally:
+            self._working.give_back(number)
 
     def _one(self, entry: CopyEntry, land: Callable[[], Outcome] | None = None) -> None:
         """Copy an object, or finish one that was written.
@@ -322,6 +345,27 @@ class _Run:
         except S3ResumeError as error:
             if not error.retryable:
                 self._hopeless = error
+
+
+class _Numbers:
+    """Numbers from 0 on that nobody else has at the moment."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._taken: set[int] = set()
+
+    def take(self, below: int) -> int | None:
+        """Return the least free number, ``None`` if all below are taken."""
+        with self._lock:
+            number = next((n for n in range(below) if n not in self._taken), None)
+            if number is not None:
+                self._taken.add(number)
+            return number
+
+    def give_back(self, number: int) -> None:
+        """Let a number be free."""
+        with self._lock:
+            self._taken.discard(number)
 
 
 def _unexpected(error: Exception) -> S3ResumeError:

@@ -11,7 +11,6 @@ from airflow_provider_s3resume.plan.parts import DEFAULT_PART_SIZE, GIB, MIB
 from airflow_provider_s3resume.storage.base import WriteOptions
 
 MIN_MEMORY_BUDGET = 16 * MIB
-OBJECT_THREADS = 8
 MIN_BYTES_PER_S = 64 * 1024
 """Below it services take a connection for dead before its next bytes come."""
 
@@ -55,11 +54,6 @@ class CopyConfig:
     on_source_change: OnSourceChange = OnSourceChange.START_OVER
     max_manifest_age_s: float = 7 * 24 * 3600.0
     options: WriteOptions = field(default_factory=WriteOptions)
-
-    @property
-    def objects_at_once(self) -> int:
-        """How many objects are copied in threads of their own."""
-        return self.object_concurrency or OBJECT_THREADS
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work.

@@ -42,6 +42,7 @@ class CopyContext:
 
     :param objects: how many small objects are under way at once.
     :param parts: the same of parts.
+    :param threads: the same of larger objects, each of which has a thread.
     :param known_checkpoints: names of the checkpoint records that stood there at the start.
     """
 
@@ -56,6 +57,7 @@ class CopyContext:
     started: float
     objects: Tuner
     parts: Tuner
+    threads: Tuner
     known_checkpoints: frozenset[str] = frozenset()
     verdict: ChecksumVerdict = field(default_factory=ChecksumVerdict)
 

@@ -51,7 +51,7 @@ class Pace:
         return cls(
             objects_at_once=context.objects.allowed,
             parts_at_once=context.parts.allowed,
-            object_threads=min(context.config.objects_at_once, context.budget.most_objects),
+            object_threads=context.threads.allowed,
             read_bytes=READ_STEP,
             memory_budget=context.budget.total,
             streamed=bool(context.verdict.streams),

@@ -2,22 +2,25 @@
 
 The right number depends on the distance to the stores and on how much they take, and neither is
 known before. So it begins with a number that does for near stores, and is raised by half as long as
-that moves more. What the user gave is not changed.
+that moves more. Where the processor is what holds things up, threads take the interpreter's lock
+from each other, and as many as there are processors move the same with less of their time. What the
+user gave is not changed.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
 from typing import Final
 
 OBJECTS: Final = 32
-PARTS: Final = 8
-"""What it begins with."""
+THREADS: Final = 8
+"""What it begins with: small objects in one thread; parts, and larger objects, in one each."""
 
-MOST_PARTS: Final = 64
-"""Each has a thread and two connections of its own."""
+MOST_THREADS: Final = 64
+"""Each has two connections of its own."""
 
 _SPAN_S: Final = 0.5
 _TURNS: Final = 2
@@ -26,8 +29,12 @@ _STEP: Final = 1.5
 _GAIN: Final = 1.1
 """What half as much again has to bring; less is chance, or the end of the line."""
 _BUSY: Final = 0.5
-"""Processor time in each second beyond which it is not distance that holds things up, and more at
-once would only make threads wait for each other."""
+"""Processor time in each second beyond which it is not distance that holds things up."""
+
+
+def processors() -> int:
+    """Return how many processors there are, at least two: one thread may wait."""
+    return max(2, os.cpu_count() or 2)
 
 
 class Tuner:
@@ -36,6 +43,7 @@ class Tuner:
     :param given: what the user wants, ``None`` for what is found.
     :param first: what it begins with, if nothing is given.
     :param most: what there is room for.
+    :param least: what is enough where the processor is busy; ``None`` for what there is then.
     :param clock: seconds that only grow.
     :param busy: processor time of this process, in seconds.
     """
@@ -46,11 +54,13 @@ class Tuner:
         *,
         first: int,
         most: int,
+        least: int | None = None,
         clock: Callable[[], float] = time.monotonic,
         busy: Callable[[], float] = time.process_time,
     ) -> None:
         self.allowed = max(1, min(most, first if given is None else given))
         self._most = max(1, most)
+        self._least = least
         self._settled = given is not None
         self._clock = clock
         self._busy = busy
@@ -77,19 +87,19 @@ class Tuner:
             now_busy = self._busy()
             share = (now_busy - self._was_busy) / spent
             self._units, self._ends, self._began, self._was_busy = 0, 0, now, now_busy
-            return self._decide(rate, share)
+            before = self.allowed
+            self._decide(rate, share)
+            return self.allowed != before
 
-    def _decide(self, rate: float, share: float) -> bool:
+    def _decide(self, rate: float, share: float) -> None:
+        if share > _BUSY:
+            # It may be otherwise later: this is not the end of the matter.
+            self.allowed = min(self.allowed, self._least or self.allowed)
+            self._before = (self.allowed, 0.0)
+            return
         before, best = self._before
         if rate < best * _GAIN:
-            self._settled = True
-            changed, self.allowed = self.allowed != before, before
-            return changed
+            self._settled, self.allowed = True, before
+            return
         self._before = (self.allowed, rate)
-        if share > _BUSY:
-            self._settled = True
-            return False
-        more = min(self._most, int(self.allowed * _STEP) + 1)
-        self._settled = more == self.allowed
-        self.allowed = more
-        return not self._settled
+        self.allowed = min(self._most, int(self.allowed * _STEP) + 1)

@@ -7,12 +7,16 @@ import socket
 import ssl
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import ReadOnlyCredentials
 
 from airflow_provider_s3resume.storage._connections import Connections, Place, Waits
 from airflow_provider_s3resume.storage._pace import Patience
@@ -39,6 +43,9 @@ class Asked:
     target: str
     headers: Mapping[str, str]
     body: bytes
+
+
+Said = bytes | Callable[[Asked], bytes]
 
 
 def read_head(connection: socket.socket) -> bytes:
@@ -135,14 +142,19 @@ class Scene(Scripted):
 class Recorder(Scene):
     """A server that gives one answer after the other, the last one for ever.
 
-    :param answers: as they are sent; an empty one closes the connection instead.
+    :param answers: as they are sent, or what makes them of a request; an empty one closes the
+        connection instead.
     """
 
-    def __init__(self, *answers: bytes, certificate: Certificate | None = None) -> None:
+    def __init__(self, *answers: Said, certificate: Certificate | None = None) -> None:
         self.requests: list[Asked] = []
         self.connections = 0
         self._answers = list(answers)
         super().__init__(self._serve_one, certificate)
+
+    def says(self, *answers: Said) -> None:
+        """Give other answers from now on."""
+        self._answers = list(answers)
 
     @property
     def asked(self) -> Asked:
@@ -154,9 +166,10 @@ class Recorder(Scene):
         while (request := read_request(connection)) is not None:
             self.requests.append(request)
             said = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-            if not said:
+            data = said(request) if callable(said) else said
+            if not data:
                 return
-            connection.sendall(said)
+            connection.sendall(data)
 
 
 class Servers:
@@ -184,7 +197,7 @@ class Servers:
         self._made.append(made)
         return made
 
-    def recorder(self, *answers: bytes, secure: bool = False) -> Recorder:
+    def recorder(self, *answers: Said, secure: bool = False) -> Recorder:
         """Return a server that gives answers and keeps what it was asked."""
         made = Recorder(*answers, certificate=self.certificate if secure else None)
         self._made.append(made)
@@ -231,7 +244,7 @@ def trusting(certificate: Certificate) -> ssl.SSLContext:
 
 
 def client_of(
-    url: str, *, ca_file: object = None, settings: S3Settings | None = None, **options: Any
+    url: str | None, *, ca_file: object = None, settings: S3Settings | None = None, **options: Any
 ) -> S3Client:
     """Return a client as the hooks make it: for path style, and without any proxy.
 
@@ -263,6 +276,41 @@ def store_of(
     trusted = {"ca_file": server.certificate.ca_file} if server.certificate else {}
     client = client_of(server.url, settings=given, **{**trusted, **options})
     return S3Store(client, bucket, service=server.url, settings=given)
+
+
+def signature_of(
+    asked: Asked, url: str, secret_key: str, *, token: str | None = None
+) -> str | None:
+    """Return what botocore's own signer would have put into a request's "Authorization".
+
+    It signs the headers that the request says it signed, at the request's own time.
+    """
+    said = asked.headers["authorization"]
+    signed = said.partition("SignedHeaders=")[2].partition(",")[0].split(";")
+    access_key, _, region, service, _ = said.partition("Credential=")[2].split(",")[0].split("/")
+    creds = ReadOnlyCredentials(access_key, secret_key, token)
+    headers = {name: asked.headers[name] for name in signed}
+    request = AWSRequest(method=asked.method, url=f"{url}{asked.target}", headers=headers)
+    request.context["timestamp"] = asked.headers["x-amz-date"]
+    auth: Any = S3SigV4Auth(creds, service, region)
+    text = auth.string_to_sign(request, auth.canonical_request(request))
+    auth._inject_signature_to_request(request, auth.signature(text, request))
+    found: str | None = request.headers["Authorization"]
+    return found
+
+
+def everything_in(error: BaseException) -> str:
+    """Return what an error, and all that it was raised from or beside, can be made to tell."""
+    told, waiting, seen = "", [error], set[int]()
+    while waiting:
+        one = waiting.pop()
+        seen.add(id(one))
+        told += "".join(traceback.format_exception(one, chain=False))
+        told += f"{one} {one!r} {one.args} {vars(one)} {getattr(one, 'object', '')}"
+        beneath = [*one.args, *vars(one).values(), *getattr(one, "kwargs", {}).values()]
+        following = [one.__cause__, one.__context__, *beneath]
+        waiting += [e for e in following if isinstance(e, BaseException) and id(e) not in seen]
+    return told
 
 
 def direct_of(client: S3Client, bucket: str = "bucket") -> Direct:

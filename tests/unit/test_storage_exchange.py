@@ -44,6 +44,7 @@ from tests.support.wire_scripted import Handler
 BOTH = pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
 LARGE = 16 << 20
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\nETag: e\r\nTransfer-Encoding: chunked\r\n\r\n"
 MOMENT = "Thu, 01 Jan 2026 00:00:00 GMT"
 
 
@@ -451,6 +452,17 @@ def test_a_small_object_is_read(servers: Servers, *, secure: bool) -> None:
     assert asked.headers["if-match"] == '"e"'
 
 
+def test_an_empty_object_is_read(servers: Servers) -> None:
+    """Nothing has to come for that, and the line is kept."""
+    express = express_of(servers.recorder(answer(200, etag='"e"', last_modified=MOMENT)))
+    line = express.open_line(writes=False)
+    for _ in range(2):
+        exchange = express.get(line, "k", SourceIdentity(etag="e", size=0), sink_of(0))
+        assert drive(exchange).size == 0
+        assert exchange.keeps
+    line.close()
+
+
 @BOTH
 @pytest.mark.parametrize("body", [b"", b"data"])
 def test_a_small_object_is_written(servers: Servers, body: bytes, *, secure: bool) -> None:
@@ -509,11 +521,7 @@ def test_what_is_no_success_is_told_at_a_glance(
         (answer(200, b"data!", etag='"e"'), RangeMismatchError, "'5'"),
         (answer(206, b"data", etag='"e"', content_range="bytes 0-3/9"), RangeMismatchError, "206"),
         (answer(200, b"data", etag='"other"'), PreconditionFailedError, "another object"),
-        (
-            b"HTTP/1.1 200 OK\r\nETag: e\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ndata\r\n0\r\n\r\n",
-            RangeMismatchError,
-            "None",
-        ),
+        (CHUNKED + b"4\r\ndata\r\n0\r\n\r\n", RangeMismatchError, "None"),
         (b"", TransientStoreError, "without an answer"),
         (answer(200, b"data", etag='"e"')[:-1], TransientStoreError, "1 bytes early"),
         (b"HTTP/1.1 2OO\r\n\r\n", TransientStoreError, "no HTTP answer"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +17,7 @@ from airflow_provider_s3resume.storage._heads import (
     request_head,
 )
 from airflow_provider_s3resume.storage._s3_errors import translated
+from tests.support.wire_direct import everything_in
 
 OK = b"HTTP/1.1 200 OK"
 TOKENS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`|~"
@@ -58,17 +57,6 @@ def test_c42_what_cannot_be_encoded_is_refused_unsaid() -> None:
     assert type(caught.value) is StoreError
     assert not caught.value.retryable
     assert "w0rd" not in everything_in(caught.value)
-
-
-def everything_in(error: BaseException) -> str:
-    """Return what an error, and all that it was raised from or beside, can be made to tell."""
-    told = ""
-    left: BaseException | None = error
-    while left is not None:
-        told += "".join(traceback.format_exception(left, chain=False))
-        told += f"{left} {left!r} {left.args} {vars(left)} {getattr(left, 'object', '')}"
-        left = left.__cause__ or left.__context__
-    return told
 
 
 def test_an_answers_head_is_read() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import selectors
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -112,6 +113,18 @@ class Express:
             now=NOW,
         )
 
+    @contextmanager
+    def start(
+        self, config: CopyConfig = WIDE, stop: StopSignal | None = None
+    ) -> Iterator[Future[BatchResult]]:
+        """Make an attempt beside the block, which ends with the block at the latest."""
+        signal = stop or StopSignal()
+        with ThreadPoolExecutor(1) as threads:
+            try:
+                yield threads.submit(self.run, config, stop=signal)
+            finally:
+                signal.stop("the test is over")
+
     def check_landed(self, *but: str) -> None:
         """Compare what is at the target with the source."""
         for number, key in enumerate(self.keys):
@@ -153,8 +166,7 @@ def test_c20_object_concurrency_bounds_what_is_under_way() -> None:
     for count in (1, 3, 7):
         made = Express(20)
         made.source.holds = lambda _operation, _key: True
-        with ThreadPoolExecutor(1) as threads:
-            end = threads.submit(made.run, replace(CONFIG, object_concurrency=count))
+        with made.start(replace(CONFIG, object_concurrency=count)) as end:
             for _ in made.keys:
                 made.source.wait_held(1)
                 made.source.release(1)
@@ -162,8 +174,7 @@ def test_c20_object_concurrency_bounds_what_is_under_way() -> None:
         assert made.source.most <= count
         held = Express(20)
         held.source.holds = lambda _operation, _key: True
-        with ThreadPoolExecutor(1) as threads:
-            end = threads.submit(held.run, replace(CONFIG, object_concurrency=count))
+        with held.start(replace(CONFIG, object_concurrency=count)) as end:
             held.source.wait_held(count)
             assert len(held.source.begun) == count
             held.source.holds = lambda _operation, _key: False
@@ -191,8 +202,7 @@ def test_c20_the_lane_waits_for_memory(tiny_budget: list[MemoryBudget]) -> None:
     """With room for three objects, three are under way, and all are copied."""
     made = Express(12, size=15)
     made.source.holds = lambda _operation, _key: True
-    with ThreadPoolExecutor(1) as threads:
-        end = threads.submit(made.run)
+    with made.start() as end:
         made.source.wait_held(3)
         (budget,) = tiny_budget
         assert (budget._used, len(made.source.begun)) == (45, 3)
@@ -224,8 +234,7 @@ def test_c20_the_lane_goes_on_when_others_give_memory_back(
 
     holder = threading.Thread(target=hold)
     made.world.on_moment = hook
-    with ThreadPoolExecutor(1) as threads:
-        end = threads.submit(made.run)
+    with made.start() as end:
         assert taken.wait(DEADLINE_S)
         assert made.source.begun == []
         free.set()
@@ -245,8 +254,7 @@ def test_what_has_to_be_looked_at_is_finished_by_others() -> None:
             assert go_on.wait(DEADLINE_S)
 
     made.world.on_moment = hook
-    with ThreadPoolExecutor(1) as threads:
-        end = threads.submit(made.run, replace(CONFIG, object_concurrency=2))
+    with made.start(replace(CONFIG, object_concurrency=2)) as end:
         assert looked.wait(DEADLINE_S)
         wait_until(lambda: len(made.target.begun) == 5, deadline_s=DEADLINE_S, what="five PUTs")
         go_on.set()
@@ -411,13 +419,8 @@ def test_a_line_whose_opening_fails_unforeseen_holds_up_nothing() -> None:
         raise RuntimeError("can't start new thread")
 
     made.target.connect = connect
-    stop = StopSignal()
-    with ThreadPoolExecutor(1) as threads:
-        end = threads.submit(made.run, stop=stop)
-        try:
-            assert end.result(DEADLINE_S).counts == {"copied": 4}
-        finally:
-            stop.stop("the test is over")
+    with made.start() as end:
+        assert end.result(DEADLINE_S).counts == {"copied": 4}
     made.check_landed()
 
 
@@ -435,8 +438,7 @@ def test_an_idle_line_that_ends_is_dropped() -> None:
     """The source hangs up on its idle lines while PUTs are awaited; the rest is read anew."""
     made = Express(4)
     made.target.holds = lambda _operation, _key: True
-    with ThreadPoolExecutor(1) as threads:
-        end = threads.submit(made.run, replace(CONFIG, object_concurrency=2))
+    with made.start(replace(CONFIG, object_concurrency=2)) as end:
         made.target.wait_held(2)
         first = list(made.source.lines)
         for line in first:
@@ -466,8 +468,7 @@ def test_c41_a_service_that_asks_for_fewer_requests_gets_no_more_from_the_lane()
     """What is under way goes on to its end, all others wait their turn in threads."""
     made = Express(12)
     made.source.holds = lambda _operation, _key: True
-    with ThreadPoolExecutor(1) as threads:
-        end = threads.submit(made.run, replace(CONFIG, object_concurrency=3))
+    with made.start(replace(CONFIG, object_concurrency=3)) as end:
         made.source.wait_held(3)
         made.target.is_closed = True
         made.source.release()
@@ -489,9 +490,8 @@ def test_a_line_is_watched_for_what_its_call_waits_for() -> None:
         watched_lane.append(lane)
         original(lane)
 
-    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as threads:
+    with pytest.MonkeyPatch.context() as patch, made.start() as end:
         patch.setattr(Lane, "_begin_some", begin_some)
-        end = threads.submit(made.run)
         made.target.wait_held(2)
         selector = watched_lane[0]._selector
         wait_until(
@@ -559,8 +559,7 @@ def test_stop_ends_the_lane_and_loses_no_outcome(watched: Watched, operation: st
     late = {"k6", "k7", "k8", "k9"}
     side.holds = lambda what, key: what == operation and key in late
     stop = StopSignal()
-    with ThreadPoolExecutor(1) as threads:
-        end = threads.submit(made.run, stop=stop)
+    with made.start(stop=stop) as end:
         side.wait_held(4)
         wait_until(lambda: len(watched.noted) == 6, deadline_s=DEADLINE_S, what="six outcomes")
         stop.stop("SIGTERM")
@@ -588,8 +587,7 @@ def test_stop_before_anything_was_begun_copies_nothing() -> None:
         assert go_on.wait(DEADLINE_S)
 
     made.source.connect = connect
-    with ThreadPoolExecutor(1) as threads:
-        end = threads.submit(made.run, stop=stop)
+    with made.start(stop=stop) as end:
         with pytest.raises(CopyStoppedError):
             end.result(DEADLINE_S)
         go_on.set()

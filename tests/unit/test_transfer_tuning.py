@@ -14,21 +14,26 @@ Rate = Callable[[int], float]
 
 
 class Clock:
-    """Seconds that go on only when they are told to."""
+    """Seconds that go on only when they are told to, and the processor's time beside them."""
 
     def __init__(self) -> None:
         self.now = 100.0
+        self.busy = 7.0
 
-    def __call__(self) -> float:
-        """Return the moment."""
-        return self.now
+    def tuner(self, given: int | None, *, first: int, most: int) -> Tuner:
+        """Return one that looks at this clock."""
+        return Tuner(given, first=first, most=most, clock=lambda: self.now, busy=lambda: self.busy)
 
 
-def span(tuner: Tuner, clock: Clock, rate: float) -> bool:
-    """Let a second go by with as many ends as a span has; tell whether the number was changed."""
+def span(tuner: Tuner, clock: Clock, rate: float, *, busy: float = 0.0) -> bool:
+    """Let a second go by with as many ends as a span has; tell whether the number was changed.
+
+    :param busy: the share of it in which this process had the processor.
+    """
     ends = 2 * tuner.allowed
     told = [tuner.count(0) for _ in range(ends - 1)]
     clock.now += 1.0
+    clock.busy += busy
     assert not any(told)
     return tuner.count(int(rate))
 
@@ -36,7 +41,7 @@ def span(tuner: Tuner, clock: Clock, rate: float) -> bool:
 def settle(rate: Rate, *, first: int, most: int, spans: int = 50) -> list[int]:
     """Return the numbers that a tuner allows, span by span."""
     clock = Clock()
-    tuner = Tuner(None, first=first, most=most, clock=clock)
+    tuner = clock.tuner(None, first=first, most=most)
     seen = [tuner.allowed]
     for _ in range(spans):
         before = tuner.allowed
@@ -76,10 +81,30 @@ def test_c20_it_never_allows_more_than_there_is_room_for() -> None:
     assert max(settle(lambda count: 10.0**count, first=1, most=7)) == 7
 
 
+def test_it_grows_no_more_where_the_processor_holds_things_up() -> None:
+    """More threads would only wait for each other; what was found until then stays."""
+    clock = Clock()
+    tuner = clock.tuner(None, first=8, most=64)
+    assert span(tuner, clock, 1000.0, busy=0.4)
+    assert not span(tuner, clock, 2000.0, busy=0.6)
+    assert tuner.allowed == 13
+    assert not span(tuner, clock, 9000.0, busy=0.0)
+    assert tuner.allowed == 13
+
+
+def test_it_steps_back_on_a_busy_processor_too() -> None:
+    """What brought nothing is taken back, whatever held things up."""
+    clock = Clock()
+    tuner = clock.tuner(None, first=8, most=64)
+    assert span(tuner, clock, 1000.0)
+    assert span(tuner, clock, 1000.0, busy=0.9)
+    assert tuner.allowed == 8
+
+
 def test_what_the_user_gave_is_not_changed() -> None:
     """However much or little it brings."""
     clock = Clock()
-    tuner = Tuner(3, first=32, most=64, clock=clock)
+    tuner = clock.tuner(3, first=32, most=64)
     for rate in (1.0, 1e6, 0.0, 1e9):
         assert not span(tuner, clock, rate)
         assert tuner.allowed == 3
@@ -88,12 +113,12 @@ def test_what_the_user_gave_is_not_changed() -> None:
 def test_a_few_ends_or_a_moment_say_nothing() -> None:
     """A span has two turns of all that is under way, and half a second at least."""
     clock = Clock()
-    tuner = Tuner(None, first=4, most=64, clock=clock)
+    tuner = clock.tuner(None, first=4, most=64)
     clock.now += 10.0
     assert [tuner.count(1000) for _ in range(7)] == [False] * 7
     assert tuner.count(1000)
     assert tuner.allowed == 7
-    hasty = Tuner(None, first=4, most=64, clock=clock)
+    hasty = clock.tuner(None, first=4, most=64)
     clock.now += 0.4
     assert [hasty.count(1000) for _ in range(100)] == [False] * 100
     assert hasty.allowed == 4
@@ -102,7 +127,7 @@ def test_a_few_ends_or_a_moment_say_nothing() -> None:
 def test_threads_count_together() -> None:
     """No end is lost, and one thread alone is told of each change."""
     clock = Clock()
-    tuner = Tuner(None, first=8, most=13, clock=clock)
+    tuner = clock.tuner(None, first=8, most=13)
     clock.now += 1.0
     changes: list[bool] = []
     begin = threading.Barrier(4)
