@@ -12,9 +12,7 @@ MOST: Final = 64 * 1024
 END: Final = b"\r\n\r\n"
 # "HTTP/1.1 503": the tenth byte tells an answer from one that another follows.
 _TELLING: Final = 10
-_STATUS: Final = re.compile(r"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [^\r\n]*)?(?=\r\n|\Z)")
-# A line that begins with a blank would go on with the one before (obs-fold), and is none here.
-_HEADER: Final = re.compile(r"\r\n([^\s:]+):[ \t]*((?:[^\r\n]*[^\s])?)[ \t]*(?=\r\n|\Z)")
+_STATUS: Final = re.compile(r"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [^\r\n]*)?")
 _BREAKS: Final = re.compile(r"[\r\n\0]")
 _LENGTH: Final = re.compile(r"[0-9]{1,19}")
 
@@ -64,11 +62,11 @@ def parse_head(data: bytes, method: str) -> Head:
 
     :raises ProtocolError: if it is none, or could be read in two ways.
     """
-    text = data.decode("latin-1")
-    found = _STATUS.match(text)
+    lines = data.decode("latin-1").split("\r\n")
+    found = _STATUS.fullmatch(lines[0])
     if found is None:
-        raise ProtocolError(f"no HTTP answer: {text[:40]!r}")
-    status, headers = int(found[2]), _headers(text, found.end())
+        raise ProtocolError(f"no HTTP answer: {lines[0][:40]!r}")
+    status, headers = int(found[2]), _headers(lines)
     chunked = headers.get("transfer-encoding", "").lower()
     if chunked not in {"", "chunked"}:
         raise ProtocolError(f"transfer-encoding {chunked[:40]!r}")
@@ -96,17 +94,15 @@ def is_interim(data: bytes | bytearray) -> bool:
     return data.startswith((b"HTTP/1.1 1", b"HTTP/1.0 1"))
 
 
-def _headers(text: str, start: int) -> dict[str, str]:
-    # In one call, as there is a head for each small object.
-    found = _HEADER.findall(text, start)
-    if len(found) != text.count("\r\n"):
-        raise ProtocolError("a header line that is none")
-    headers = {name.lower(): value for name, value in found}
-    if len(headers) != len(found):
-        headers = {}
-        for name, value in found:
-            known = headers.get(name.lower())
-            headers[name.lower()] = value if known is None else f"{known}, {value}"
+def _headers(lines: list[str]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for line in lines[1:]:
+        name, colon, value = line.partition(":")
+        # A line that begins with a blank would go on with the one before (obs-fold): none here.
+        if not colon or not name or " " in name or "\t" in name or "\n" in line or "\r" in line:
+            raise ProtocolError("a header line that is none")
+        name, value = name.lower(), value.strip(" \t")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers
 
 
