@@ -38,6 +38,7 @@ class UploadRecord:
         self._stored = stored
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
+        self._writing = threading.Lock()
         self._parts = {part.part_number: part for part in stored.checkpoint.parts}
         self._unflushed = 0
         self._detached = False
@@ -58,8 +59,12 @@ class UploadRecord:
             self._parts[part.part_number] = part
             self._unflushed += 1
             due = self._unflushed >= max(FLUSH_PARTS, len(self._parts) // _GROWTH)
-        if due:
-            self.flush()
+        # One thread writes while the others go on: what they acknowledge is written next.
+        if due and self._writing.acquire(blocking=False):
+            try:
+                self.flush()
+            finally:
+                self._writing.release()
 
     def flush(self) -> None:
         """Write what has been acknowledged, if anything was since the last time."""
