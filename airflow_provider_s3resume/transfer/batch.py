@@ -256,12 +256,21 @@ class _Run:
             done=self._landed,
             failed=self._fail,
             refused=lambda entry: self._submit(objects, partial(self._one, entry)),
-            finish=lambda entry, land: self._submit(objects, partial(self._one, entry, land)),
+            finish=lambda *what: self._submit(objects, partial(self._finish, *what)),
+            hopeless=lambda: self._hopeless is not None,
         )
         try:
             lane.run()
         except Exception as error:  # noqa: BLE001 - what it had to do was handed to the others
             _unexpected(error)
+
+    def _finish(
+        self, entry: CopyEntry, land: Callable[[], Outcome], forget: Callable[[], None]
+    ) -> None:
+        try:
+            self._one(entry, land)
+        finally:
+            forget()
 
     def _landed(self, outcome: Outcome) -> None:
         self._context.progress.add(objects_done=1)

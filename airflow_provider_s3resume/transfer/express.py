@@ -20,6 +20,7 @@ import time
 from collections import deque
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_s3resume.exceptions import RangeMismatchError, S3ResumeError
@@ -90,7 +91,9 @@ class Lane:
     :param done: takes what became of an object that was copied.
     :param failed: takes an object of which another try in this attempt says nothing new.
     :param refused: takes an object that has to be copied in the ordinary way.
-    :param finish: runs, elsewhere, what has to look at the target before an object is done.
+    :param finish: runs, elsewhere, what has to look at the target before an object is done; has to
+        call what comes with it when that has ended, or will not be.
+    :param hopeless: tells whether it is known by now that nothing can be copied.
     """
 
     def __init__(
@@ -101,7 +104,8 @@ class Lane:
         done: Callable[[Outcome], None],
         failed: Callable[[CopyEntry, S3ResumeError], None],
         refused: Callable[[CopyEntry], None],
-        finish: Callable[[CopyEntry, Callable[[], Outcome]], None],
+        finish: Callable[[CopyEntry, Callable[[], Outcome], Callable[[], None]], None],
+        hopeless: Callable[[], bool],
     ) -> None:
         self._context = context
         self._todo = deque(entries)
@@ -109,6 +113,7 @@ class Lane:
         self._failed = failed
         self._refused = refused
         self._finish = finish
+        self._hopeless = hopeless
         self._copies: set[_Copy] = set()
         self._users: dict[Line, tuple[_Side, _Copy | None]] = {}
         self._opened: deque[tuple[_Side, Line | None]] = deque()
@@ -147,8 +152,9 @@ class Lane:
                 self._step()
 
     def _goes_on(self) -> bool:
-        if self._todo and not (self._source.express.is_open() and self._target.express.is_open()):
-            log.info("The service asks for fewer requests: going on in the ordinary way")
+        is_open = self._source.express.is_open() and self._target.express.is_open()
+        if self._todo and (self._hopeless() or not is_open):
+            log.info("Small objects go on in the ordinary way")
             while self._todo:
                 self._refused(self._todo.popleft())
         return bool(self._todo or self._copies)
@@ -236,9 +242,12 @@ class Lane:
             self._selector.modify(exchange.line, wanted, exchange.line)
 
     def _end(self, side: _Side, copy: _Copy) -> None:
-        exchange, copy.exchange, copy.watched = copy.exchange, None, 0
+        exchange, copy.exchange = copy.exchange, None
         if exchange is None:
             return
+        if copy.watched:
+            copy.watched = 0
+            self._selector.modify(exchange.line, selectors.EVENT_READ, exchange.line)
         try:
             result = exchange.result()
         except S3ResumeError as error:
@@ -270,7 +279,7 @@ class Lane:
         if put.is_clear(written):
             self._done(land())
         else:
-            self._finish(copy.entry, land)
+            self._finish(copy.entry, land, partial(self._give_back, copy))
         self._copies.discard(copy)
 
     def _give_up(self, copy: _Copy, error: S3ResumeError | None = None) -> None:
@@ -322,14 +331,19 @@ class Lane:
                 line = side.express.open_line(writes=side.writes)
             except S3ResumeError as error:
                 log.info("No connection for small objects: %s", error)
-            with self._lock:
-                if not self._ended:
-                    self._opened.append((side, line))
-                    self._ring.send(b"\0")
-                elif line is not None:
-                    line.close()
+            finally:
+                self._hand_over(side, line)
 
         self._connectors.submit(connect)
+
+    def _hand_over(self, side: _Side, line: Line | None) -> None:
+        """Give the lane's thread a line that was opened, or was not; close one that is too late."""
+        with self._lock:
+            if not self._ended:
+                self._opened.append((side, line))
+                self._ring.send(b"\0")
+            elif line is not None:
+                line.close()
 
     def _answer_bell(self) -> None:
         self._bell.recv(4096)

@@ -82,6 +82,7 @@ class MemoryBudget:
         who may still look at it, and it is not used again.
         """
         data = self._take(size, stop, with_kept=size >= _KEPT_FROM)
+        held = size if data is None else len(data)
         try:
             data = data or bytearray(size)
             with memoryview(data) as whole, whole[:size] as view:
@@ -93,7 +94,7 @@ class MemoryBudget:
             data = None
             raise
         finally:
-            self._free(size, data)
+            self._free(held, data)
 
     def try_buffer(self, size: int) -> bytearray | None:
         """Return a buffer of just this size if there is room now, to be given back by hand."""
@@ -122,8 +123,8 @@ class MemoryBudget:
                     stop.check()
                     self._changed.wait(_POLL_S)
                 stop.check()
-                self._used += size
                 data = self._kept_one(size) if with_kept else None
+                self._used += size if data is None else len(data)
                 self._make_room()
                 self.peak = max(self.peak, self._used)
                 return data
@@ -142,9 +143,10 @@ class MemoryBudget:
                 self._changed.notify_all()
 
     def _kept_one(self, size: int) -> bytearray | None:
-        """Return a buffer that is kept and not much larger, if there is one."""
+        """Return a buffer that is kept and not much larger, if there is one with room for all."""
+        most = min(size + size // _MUCH_LARGER, self.total - self._used)
         for at, data in enumerate(self._kept):
-            if size <= len(data) <= size + size // _MUCH_LARGER:
+            if size <= len(data) <= most:
                 return self._kept.pop(at)
         return None
 

@@ -26,6 +26,7 @@ from airflow_provider_s3resume.storage.s3 import (
 from airflow_provider_s3resume.transfer import batch
 from airflow_provider_s3resume.transfer.batch import BatchResult, copy_batch
 from airflow_provider_s3resume.transfer.config import CopyConfig
+from airflow_provider_s3resume.transfer.context import CopyContext
 from airflow_provider_s3resume.transfer.express import Lane
 from airflow_provider_s3resume.transfer.journal import Journal
 from airflow_provider_s3resume.transfer.loading import load_outcomes
@@ -328,7 +329,12 @@ class Watched:
         self.budgets: list[MemoryBudget] = []
         self.lanes: list[Lane] = []
         self.noted: list[Outcome] = []
+        self.contexts: list[CopyContext] = []
         outer = self
+
+        def context(**parts: Any) -> CopyContext:
+            outer.contexts.append(CopyContext(**parts))
+            return outer.contexts[-1]
 
         class WatchedBudget(MemoryBudget):
             def __init__(self, total: int) -> None:
@@ -345,6 +351,7 @@ class Watched:
                 super().add(outcome)
                 outer.noted.append(outcome)
 
+        patch.setattr(batch, "CopyContext", context)
         patch.setattr(batch, "MemoryBudget", WatchedBudget)
         patch.setattr(batch, "Lane", WatchedLane)
         patch.setattr(batch, "Journal", WatchedJournal)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -21,18 +22,15 @@ from airflow_provider_s3resume.exceptions import (
 )
 from airflow_provider_s3resume.plan.manifest import CopyEntry
 from airflow_provider_s3resume.plan.objects import ContentAttributes
-from airflow_provider_s3resume.storage.base import ObjectStore
 from airflow_provider_s3resume.storage.layers import Layer
+from airflow_provider_s3resume.storage.memory import MemoryStore
 from airflow_provider_s3resume.transfer import batch, express
 from airflow_provider_s3resume.transfer.batch import BatchResult, copy_batch
 from airflow_provider_s3resume.transfer.config import CopyConfig
-from airflow_provider_s3resume.transfer.context import CopyContext
 from airflow_provider_s3resume.transfer.express import MOST_BYTES, Lane, split
 from airflow_provider_s3resume.transfer.outcomes import LANDED, Outcome, Proof, Status
-from airflow_provider_s3resume.transfer.pool import MemoryBudget, Workers
-from airflow_provider_s3resume.transfer.progress import Progress
+from airflow_provider_s3resume.transfer.pool import MemoryBudget
 from airflow_provider_s3resume.transfer.stopping import StopSignal
-from airflow_provider_s3resume.transfer.tuning import Tuner
 from tests.support.lane import Watched
 from tests.support.memory_express import (
     GET,
@@ -56,6 +54,7 @@ from tests.support.transfer_world import (
 
 DEADLINE_S = 20.0
 WIDE = replace(CONFIG, object_concurrency=8)
+PATIENT: Any = {"deadline_s": DEADLINE_S, "what": "all are written"}
 NO_STORE = ContentAttributes(cache_control="no-store")
 
 
@@ -281,46 +280,25 @@ def entry(size: int, etag: str | None = "0" * 32, key: str = "k") -> CopyEntry:
     )
 
 
-def context_of(
-    source: ObjectStore, target: ObjectStore, world: World, config: CopyConfig
-) -> CopyContext:
-    """Return what the objects of a task share."""
-    budget = MemoryBudget(config.memory_budget)
-    return CopyContext(
-        source=source,
-        target=target,
-        records=world.records,
-        config=config,
-        budget=budget,
-        workers=Workers(1, "unused"),
-        stop=StopSignal(),
-        progress=Progress(),
-        started=NOW,
-        objects=Tuner(config.object_concurrency, first=4, most=budget.most_objects),
-        parts=Tuner(1, first=1, most=1),
-    )
-
-
-def test_only_objects_of_one_get_and_one_put_are_small() -> None:
+def test_only_objects_of_one_get_and_one_put_are_small(watched: Watched) -> None:
     """Larger ones, those in parts, and those that nothing identifies are copied as ever."""
-    made = Express()
-    config = CopyConfig()
-    context = context_of(made.source_store, made.target_store, made.world, config)
+    Express().run()
     small = [entry(0), entry(1), entry(MOST_BYTES)]
     others = [entry(MOST_BYTES + 1), entry(3, etag=None), entry(0, etag=None)]
     others += [entry(3, etag="0" * 32 + "-2")]
-    assert split(context, small + others) == (small, others)
-    tight = replace(config, multipart_threshold=10)
-    context = context_of(made.source_store, made.target_store, made.world, tight)
-    assert split(context, [entry(10), entry(11)]) == ([entry(10)], [entry(11)])
+    (context,) = watched.contexts
+    roomy = replace(context, config=CopyConfig(), target=ExpressStore(MemoryStore()))
+    assert split(roomy, small + others) == (small, others)
+    tight = replace(roomy, config=CopyConfig(multipart_threshold=10))
+    assert split(tight, [entry(10), entry(11)]) == ([entry(10)], [entry(11)])
 
 
-def test_an_object_that_has_a_checkpoint_is_not_small() -> None:
+def test_an_object_that_has_a_checkpoint_is_not_small(watched: Watched) -> None:
     """What an earlier attempt left behind of it has to be cleared away."""
     made = Express()
-    context = context_of(made.source_store, made.target_store, made.world, CONFIG)
+    made.run()
     name = made.world.records.name_of(*made.world.uris("k1"))
-    context = replace(context, known_checkpoints=frozenset({name}))
+    context = replace(watched.contexts[0], known_checkpoints=frozenset({name}))
     found = split(context, [entry(5, key="k0"), entry(5, key="k1")])
     assert [[one.key for one in part] for part in found] == [["k0"], ["k1"]]
 
@@ -509,12 +487,14 @@ def test_c20_what_nobody_finishes_gives_its_memory_back(watched: Watched) -> Non
 
     def hook(moment: Moment) -> None:
         if moment.is_("HeadObject") and moment.key == "k0":
+            # All others are written, and wait for the one thread to be looked at.
+            wait_until(lambda: made.world.target.keys() == made.keys, **PATIENT)
             made.world.target.state.denied = True
 
     made.world.on_moment = hook
-    result = made.run(replace(CONFIG, object_concurrency=6))
-    assert result.counts["failed"] >= 1
-    assert sum(result.counts.values()) == 6
+    result = made.run(replace(CONFIG, object_concurrency=1))
+    assert result.counts == {"failed": 6}
+    assert made.world.target.keys() == made.keys
     watched.check_memory()
 
 

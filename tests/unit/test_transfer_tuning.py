@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from airflow_provider_s3resume.transfer import batch
+from airflow_provider_s3resume.transfer.batch import copy_batch
+from airflow_provider_s3resume.transfer.stopping import StopSignal
 from airflow_provider_s3resume.transfer.tuning import Tuner
+from tests.support.lane import Watched
+from tests.support.memory_express import ExpressStore
+from tests.support.transfer_world import CONFIG, NOW, World, no_waits, pattern
 
 Rate = Callable[[int], float]
 """Units a second that so many under way at once bring."""
@@ -20,9 +29,16 @@ class Clock:
         self.now = 100.0
         self.busy = 7.0
 
-    def tuner(self, given: int | None, *, first: int, most: int) -> Tuner:
+    def tuner(self, given: int | None, *, first: int, most: int, least: int | None = None) -> Tuner:
         """Return one that looks at this clock."""
-        return Tuner(given, first=first, most=most, clock=lambda: self.now, busy=lambda: self.busy)
+        return Tuner(
+            given,
+            first=first,
+            most=most,
+            least=least,
+            clock=lambda: self.now,
+            busy=lambda: self.busy,
+        )
 
 
 def span(tuner: Tuner, clock: Clock, rate: float, *, busy: float = 0.0) -> bool:
@@ -81,24 +97,31 @@ def test_c20_it_never_allows_more_than_there_is_room_for() -> None:
     assert max(settle(lambda count: 10.0**count, first=1, most=7)) == 7
 
 
-def test_it_grows_no_more_where_the_processor_holds_things_up() -> None:
-    """More threads would only wait for each other; what was found until then stays."""
+def test_it_does_not_grow_while_the_processor_holds_things_up() -> None:
+    """More threads would only wait for each other; it may be otherwise later."""
     clock = Clock()
     tuner = clock.tuner(None, first=8, most=64)
-    assert span(tuner, clock, 1000.0, busy=0.4)
-    assert not span(tuner, clock, 2000.0, busy=0.6)
-    assert tuner.allowed == 13
-    assert not span(tuner, clock, 9000.0, busy=0.0)
-    assert tuner.allowed == 13
-
-
-def test_it_steps_back_on_a_busy_processor_too() -> None:
-    """What brought nothing is taken back, whatever held things up."""
-    clock = Clock()
-    tuner = clock.tuner(None, first=8, most=64)
-    assert span(tuner, clock, 1000.0)
-    assert span(tuner, clock, 1000.0, busy=0.9)
+    assert not span(tuner, clock, 1000.0, busy=0.6)
+    assert not span(tuner, clock, 9000.0, busy=0.9)
     assert tuner.allowed == 8
+    assert span(tuner, clock, 1000.0, busy=0.4)
+    assert tuner.allowed == 13
+
+
+def test_on_a_busy_processor_what_is_enough_there_is_allowed() -> None:
+    """As many threads as there are processors; from there it grows again when they are free."""
+    clock = Clock()
+    tuner = clock.tuner(None, first=8, most=64, least=3)
+    assert span(tuner, clock, 1000.0)
+    assert tuner.allowed == 13
+    assert span(tuner, clock, 2000.0, busy=0.9)
+    assert tuner.allowed == 3
+    assert not span(tuner, clock, 2000.0, busy=0.9)
+    assert span(tuner, clock, 2000.0, busy=0.1)
+    assert tuner.allowed == 5
+    few = clock.tuner(None, first=2, most=64, least=3)
+    assert not span(few, clock, 1000.0, busy=0.9)
+    assert few.allowed == 2
 
 
 def test_what_the_user_gave_is_not_changed() -> None:
@@ -146,3 +169,48 @@ def test_threads_count_together() -> None:
     assert tuner.allowed == 13
     # The first sixteen were a span of their own.
     assert tuner._ends == 4000 - 16
+
+
+class Restless(Tuner):
+    """Allows another number after each end, up and down by chance; never more than there may be."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._chance = random.Random(4)
+
+    def count(self, units: int) -> bool:
+        """Choose another number."""
+        del units
+        before, self.allowed = self.allowed, self._chance.randint(1, min(self._most, 9))
+        return self.allowed != before
+
+
+def test_c40_a_batch_whose_numbers_change_all_the_time_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Small objects, larger ones and parts: each is copied once, however many may be under way."""
+    no_waits(monkeypatch)
+    monkeypatch.setattr(batch, "Tuner", Restless)
+    watched = Watched(monkeypatch)
+    world = World()
+    # Of one request, and of five and ten parts.
+    sizes = {f"k{number:02d}": (15, 20, 45, 95)[number % 4] for number in range(40)}
+    for number, (key, size) in enumerate(sizes.items()):
+        world.seed(pattern(size, seed=number), key=key)
+    ref = world.plan(*sizes)
+    free = replace(CONFIG, part_concurrency=None, object_concurrency=None)
+    result = copy_batch(
+        ExpressStore(world.source),
+        ExpressStore(world.target),
+        world.state,
+        ref,
+        free,
+        stop=StopSignal(),
+        now=NOW,
+    )
+    assert result.counts == {"copied": 40}
+    assert sorted(outcome.key for outcome in watched.noted) == sorted(sizes)
+    for number, (key, size) in enumerate(sizes.items()):
+        assert world.target.data(key) == pattern(size, seed=number)
+    assert len(world.traffic.parts) == 10 * (5 + 10)
+    watched.check_memory()
