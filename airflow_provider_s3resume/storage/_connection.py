@@ -76,6 +76,8 @@ class Connection:
         :raises StalledError: if nothing, or too little, moves.
         """
         left = [piece for piece in pieces if piece]
+        # Time in which nobody wanted to send says nothing about the peer.
+        self._looked_at = self._moved_at = time.monotonic()
         while left:
             try:
                 taken = self._transport.send(*left)
@@ -219,14 +221,14 @@ class Connection:
             view[:count] = self._ahead[:count]
             del self._ahead[:count]
         else:
-            count = self._wait_for(view[:wanted])
+            # A small rest is waited for in one call.
+            count = self._wait_for(view[:wanted], whole=wanted <= _WHOLE)
             if not count:
                 raise ConnectionResetError(f"the body ends {self._left} bytes early")
         self._left = (self._left or 0) - count
         return count
 
-    def _wait_for(self, view: memoryview) -> int:
-        whole = len(view) <= _WHOLE
+    def _wait_for(self, view: memoryview, *, whole: bool = False) -> int:
         while True:
             began, left = time.monotonic(), self._pace.left_s()
             try:

@@ -103,10 +103,12 @@ class Connections:
         return Connection(self._connect_transport(), waits.patience, waits.read_timeout_s)
 
     def _connect_transport(self) -> Transport:
-        waits, until = self._waits, time.monotonic() + self._waits.connect_timeout_s
+        waits = self._waits
         step_s = step_of(waits.patience, waits.read_timeout_s)
         address = (self._place.host, self._place.port)
         sock = socket.create_connection(address, waits.connect_timeout_s)
+        # An address that does not answer may have taken all of the time before the one that does.
+        until = time.monotonic() + waits.connect_timeout_s
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -20,6 +20,7 @@ from airflow_provider_s3resume.storage._transport import Transport, scratch_of
 
 T = TypeVar("T")
 _STEP: Final = 16 * 1024
+_MOST_OF_A_REFUSAL: Final = 64 * 1024
 _SUCCESS: Final = range(200, 300)
 
 
@@ -58,7 +59,8 @@ class Exchange(Generic[T]):
 
     :param sink: takes the body of a success, which has to be of this length; ``None`` if the body
         is of no interest.
-    :param finish: makes the result of the answer's head; raises what is wrong with it.
+    :param finish: makes the result of the answer's head and, of an answer that is no success, its
+        body; raises what is wrong with it.
     :param translate: makes an error of this provider of one of the network's.
     """
 
@@ -69,7 +71,7 @@ class Exchange(Generic[T]):
         pieces: list[memoryview],
         *,
         sink: memoryview | None,
-        finish: Callable[[Head], T],
+        finish: Callable[[Head, bytes], T],
         translate: Callable[[BaseException], BaseException],
     ) -> None:
         self.line = line
@@ -82,6 +84,7 @@ class Exchange(Generic[T]):
         self._translate = translate
         self._ahead = bytearray()
         self._head: Head | None = None
+        self._refusal = bytearray()
         self._filled = 0
         self._error: BaseException | None = None
         self._sent = False
@@ -131,7 +134,7 @@ class Exchange(Generic[T]):
             # Chained by whoever translates, unless its text holds a secret.
             raise self._translate(error)
         try:
-            return self._finish(head)
+            return self._finish(head, bytes(self._refusal))
         except BaseException:
             self.keeps = False
             raise
@@ -151,8 +154,9 @@ class Exchange(Generic[T]):
                 return self._receive()
             return False
         except (BrokenPipeError, ConnectionResetError):
-            # The refusal may be there to be read.
-            self._pieces = []
+            # A refusal may be there to be read.
+            self._pieces, self.wants_to_write = [], False
+            return self._receive()
         self._sent, self.wants_to_write = True, False
         self._pace.begin_answer()
         return True
@@ -161,11 +165,8 @@ class Exchange(Generic[T]):
         if self._head is None:
             self._head = self._read_head()
             self._pace.begin_body()
-            if self._sink is None or self._head.status not in _SUCCESS:
+            if not self._expects(self._head):
                 return self._end(self._head.length == 0)
-            if self._head.length != len(self._sink):
-                return self._end(False)
-            self._take_ahead(self._sink)
         sink = self._sink
         while sink is not None and self._filled < len(sink):
             count = self.line.transport.receive(sink[self._filled :])
@@ -175,6 +176,20 @@ class Exchange(Generic[T]):
             self._filled += count
             self._moved += count
         return self._end(True)
+
+    def _expects(self, head: Head) -> bool:
+        """Tell whether a body is to be read: an object's of the right length, or a refusal's."""
+        if head.status in _SUCCESS and not self._sent:
+            raise ConnectionResetError("a success was answered before all was sent")
+        if head.status not in _SUCCESS:
+            if not head.length or head.length > _MOST_OF_A_REFUSAL:
+                return False
+            self._refusal = bytearray(head.length)
+            self._sink = memoryview(self._refusal)
+        if self._sink is None or head.length != len(self._sink):
+            return False
+        self._take_ahead(self._sink)
+        return True
 
     def _read_head(self) -> Head:
         while True:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from typing import Any
 
 from airflow_provider_s3resume.storage.base import PartBody, SupportsRead
 
@@ -26,9 +28,15 @@ class StreamBody:
         self._begun = False
 
         # What can be had without a copy, by who asks for it.
-        for name in ("pieces", "digest"):
-            if hasattr(body, name):
-                setattr(self, name, getattr(body, name))
+        if hasattr(body, "pieces"):
+            self.pieces = self._given_out
+        if hasattr(body, "digest"):
+            self.digest = body.digest
+
+    def _given_out(self) -> Iterator[memoryview]:
+        self._begun = True
+        given: Any = self._body
+        return iter(given.pieces())
 
     def __len__(self) -> int:
         return self._length

@@ -129,9 +129,10 @@ class Calls:
         :param raw_headers: headers to be sent as they are.
         :raises StoreError: what the service or the network answers.
         """
-        if key is not None and self._serves(operation, parameters):
+        if key is not None:
             with translated(operation, self.subject(key)), suppress(MovedError):
-                return self._make_direct(operation, key, raw_headers or {}, parameters)
+                if self._serves(operation, parameters):
+                    return self._make_direct(operation, key, raw_headers or {}, parameters)
         common = dict[str, object](self._payer) if operation not in _WITHOUT_PAYER else {}
         if key is not None:
             common["Key"] = key

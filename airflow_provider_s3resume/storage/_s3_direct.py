@@ -78,7 +78,9 @@ _PORTS: Final = {"http": 80, "https": 443}
 _ERROR_BODY: Final = 1 << 20
 _MOVED: Final = frozenset({301, 302, 303, 307, 308})
 _SUCCESS: Final = range(200, 300)
-_OTHER_REGION: Final = frozenset({"AuthorizationHeaderMalformed", "IllegalLocationConstraint"})
+_OTHER_REGION: Final = frozenset(
+    {"AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
+)
 _CAPTURE: ContextVar[list[_Captured] | None] = ContextVar("captured", default=None)
 
 
@@ -318,14 +320,20 @@ class Direct:
                 raise early.__cause__ from None
             raise
         log.debug("%s: %d", operation, answer.status)
+        if answer.status in _SUCCESS and early is not None:
+            raise ConnectionResetError("a success was answered before all was sent") from early
         if answer.status in _SUCCESS:
             return answer
         body = connection.read_rest(_ERROR_BODY)
-        self._refuse(operation, answer, body)
+        self.refuse(operation, answer, body)
         raise AssertionError("unreachable")
 
-    def _refuse(self, operation: str, answer: Head, body: bytes) -> None:
-        """Raise what botocore raises about an answer that is no success."""
+    def refuse(self, operation: str, answer: Head, body: bytes) -> None:
+        """Raise what botocore raises about an answer that is no success.
+
+        :raises ClientError: always, but in one case.
+        :raises MovedError: if botocore has to be asked where the bucket is.
+        """
         model: Any = self._client.meta.service_model.operation_model(operation)
         found = self._parser.parse(
             {

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from airflow_provider_s3resume.exceptions import (
-    StoreError,
-    ThrottledError,
-    TransientStoreError,
-)
+from airflow_provider_s3resume.exceptions import StoreError, TransientStoreError
 from airflow_provider_s3resume.storage._exchange import Exchange
 from airflow_provider_s3resume.storage._s3_direct import Direct, MovedError
 from airflow_provider_s3resume.storage._s3_errors import translated
@@ -29,8 +26,9 @@ if TYPE_CHECKING:
     from airflow_provider_s3resume.storage._heads import Head
     from airflow_provider_s3resume.storage.base import Condition, Line, NewUpload, Written
 
+log = logging.getLogger(__name__)
+
 _SUCCESS: Final = range(200, 300)
-_THROTTLED: Final = frozenset({429, 503})
 _GET, _PUT = "GetObject", "PutObject"
 Parameters = dict[str, Any]
 PutParameters = Callable[
@@ -61,7 +59,13 @@ class S3Express:
 
     def is_open(self) -> bool:
         """Tell whether calls may be begun: as long as they are not botocore's own."""
-        return self._direct.serves(_GET) and self._direct.serves(_PUT)
+        try:
+            with translated(_GET, self._subject("")):
+                return self._direct.serves(_GET) and self._direct.serves(_PUT)
+        except StoreError as error:
+            # Whoever makes the call in the ordinary way tells, and tries again.
+            log.info("Small objects go the ordinary way: %s", error)
+            return False
 
     def open_line(self, *, writes: bool) -> ExchangeLine:
         """Connect.
@@ -111,7 +115,7 @@ class S3Express:
         headers: dict[str, str],
         pieces: list[memoryview],
         sink: memoryview | None,
-        finish: Callable[[Head], Any],
+        finish: Callable[[Head, bytes], Any],
     ) -> Exchange[Any]:
         subject = self._subject(key)
         with translated(operation, subject):
@@ -130,28 +134,35 @@ class S3Express:
             translate=partial(_translate, operation, subject),
         )
 
-    def _read(self, key: str, identity: SourceIdentity, head: Head) -> ObjectInfo:
+    def _read(self, key: str, identity: SourceIdentity, head: Head, refusal: bytes) -> ObjectInfo:
         subject = self._subject(key)
-        _check_success(_GET, subject, head)
+        self._check_success(_GET, subject, head, refusal)
         answer = self._direct.answer(_GET, head)
         info = object_info(key, answer, identity.size)
         check_identity(info, identity, subject)
         check_answer(answer, None, identity.size, subject)
         return info
 
-    def _written(self, key: str) -> Callable[[Head], Written]:
-        def finish(head: Head) -> Written:
-            _check_success(_PUT, self._subject(key), head)
+    def _written(self, key: str) -> Callable[[Head, bytes], Written]:
+        def finish(head: Head, refusal: bytes) -> Written:
+            self._check_success(_PUT, self._subject(key), head, refusal)
             return written(self._direct.answer(_PUT, head))
 
         return finish
 
+    def _check_success(self, operation: str, subject: str, head: Head, refusal: bytes) -> None:
+        """Return if an answer is a success.
 
-def _check_success(operation: str, subject: str, head: Head) -> None:
-    if head.status in _SUCCESS:
-        return
-    kind = ThrottledError if head.status in _THROTTLED else StoreError
-    raise kind(operation, subject, f"HTTP {head.status}")
+        :raises StoreError: as its body says, or its status where there is no body.
+        """
+        if head.status in _SUCCESS:
+            return
+        with translated(operation, subject):
+            try:
+                self._direct.refuse(operation, head, refusal)
+            except MovedError as error:
+                detail = f"HTTP {head.status}: the bucket is elsewhere"
+                raise TransientStoreError(operation, subject, detail) from error
 
 
 def _translate(operation: str, subject: str, error: BaseException) -> BaseException:

@@ -36,10 +36,15 @@ _SCRATCH = threading.local()
 
 def scratch_of(size: int) -> memoryview:
     """Return a buffer of this thread for what lasts no longer than a call, 256 KiB at most."""
-    view: memoryview | None = getattr(_SCRATCH, "view", None)
+    return _of_thread("plain")[:size]
+
+
+def _of_thread(name: str) -> memoryview:
+    view: memoryview | None = getattr(_SCRATCH, name, None)
     if view is None:
-        view = _SCRATCH.view = memoryview(bytearray(CIPHERTEXT))
-    return view[:size]
+        view = memoryview(bytearray(CIPHERTEXT))
+        setattr(_SCRATCH, name, view)
+    return view
 
 
 class Transport:
@@ -201,7 +206,7 @@ class TlsTransport(Transport):
 
     def glance(self, view: memoryview) -> int | None:
         """Decrypt what is there without waiting: ``None`` for nothing yet, 0 for the end."""
-        scratch = scratch_of(_DRAIN)
+        scratch = _of_thread("encrypted")[:_DRAIN]
         found = super().glance(scratch)
         if found:
             self._incoming.write(scratch[:found])
@@ -230,7 +235,8 @@ class TlsTransport(Transport):
     def _fetch(self, wanted: int) -> int:
         """Read what is encrypted, about as much as is wanted; 0 at the end."""
         records = wanted // _RECORD + 1
-        scratch = scratch_of(min(CIPHERTEXT, wanted + records * _RECORD_FRAME))
+        # Another one than callers may read into: they have its start filled by now.
+        scratch = _of_thread("encrypted")[: min(CIPHERTEXT, wanted + records * _RECORD_FRAME)]
         count = self._sock.recv_into(scratch)
         if count:
             self._incoming.write(scratch[:count])

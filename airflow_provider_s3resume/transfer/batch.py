@@ -218,17 +218,20 @@ class _Run:
     def run(self) -> None:
         """Copy all; each object ends in an outcome, unless told to stop."""
         objects = Workers(self._context.threads.allowed, "s3resume-object")
-        lane = Workers(1, "s3resume-express") if self._small else None
+        # The lane has a thread, and two others finish what has to be looked at: with those of
+        # larger objects it could wait for memory that only these give back.
+        express = Workers(3, "s3resume-express") if self._small else None
         try:
-            if lane is not None:
-                self._submit(lane, partial(self._run_lane, objects))
-                lane.close()
+            if express is not None:
+                self._submit(express, partial(self._run_lane, express, objects))
             self._begin_work(objects)
             while self._running and not self._context.stop.is_set():
                 self._collect()
         finally:
             wait(self._running, timeout=_SETTLE_S)
             objects.close()
+            if express is not None:
+                express.close()
             self._journal.flush()
         self._context.stop.check()
 
@@ -249,14 +252,14 @@ class _Run:
             self._told = time.monotonic()
             self._on_progress(self._context.progress.figures())
 
-    def _run_lane(self, objects: Workers) -> None:
+    def _run_lane(self, express: Workers, objects: Workers) -> None:
         lane = Lane(
             self._context,
             self._small,
             done=self._landed,
             failed=self._fail,
             refused=lambda entry: self._submit(objects, partial(self._one, entry)),
-            finish=lambda *what: self._submit(objects, partial(self._finish, *what)),
+            finish=lambda *what: self._submit(express, partial(self._finish, *what)),
             hopeless=lambda: self._hopeless is not None,
         )
         try:

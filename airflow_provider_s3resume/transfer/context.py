@@ -25,12 +25,14 @@ class ChecksumVerdict:
     Written from many threads; they all find the same.
 
     :param kept: it shows those that it was sent.
+    :param framed: it kept the frames around a part's bytes as if they were bytes.
     :param streams: the same of those that follow a part's bytes; whoever holds ``on_trial`` finds
         that out.
     """
 
     kept: bool | None = None
     streams: bool | None = None
+    framed: bool = False
 
     def __init__(self) -> None:
         self.on_trial = threading.Lock()

@@ -23,7 +23,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_s3resume.exceptions import RangeMismatchError, S3ResumeError
+from airflow_provider_s3resume.exceptions import (
+    AccessDeniedError,
+    RangeMismatchError,
+    S3ResumeError,
+)
 from airflow_provider_s3resume.storage.base import express_of
 from airflow_provider_s3resume.transfer.copier import is_small, outcome_of
 from airflow_provider_s3resume.transfer.pool import Workers
@@ -42,6 +46,8 @@ log = logging.getLogger(__name__)
 
 MOST_BYTES: Final = 256 * 1024
 """Larger objects are copied in threads: their bytes keep more than one processor busy."""
+_FINAL: Final = (AccessDeniedError, RangeMismatchError)
+"""Answers that say all: asked again at once, the store says the same (c12, c41)."""
 _TICK_S: Final = 0.25
 _LOOK_S: Final = 1.0
 _CONNECTING: Final = 16
@@ -283,14 +289,15 @@ class Lane:
         self._copies.discard(copy)
 
     def _give_up(self, copy: _Copy, error: S3ResumeError | None = None) -> None:
-        """Hand a copy over; a range that was answered with something else has failed (c12)."""
+        """Hand a copy over, or let it have failed if the answer leaves nothing open."""
         self._copies.discard(copy)
         self._give_back(copy)
         if copy.exchange is not None:
-            # It is given up, and so counted as one that was not answered.
-            with suppress(S3ResumeError):
+            # It is given up, and so counted as one that was not answered; whatever the half of an
+            # answer says by then, all others have to be handed over, too.
+            with suppress(Exception):
                 copy.exchange.result()
-        if isinstance(error, RangeMismatchError):
+        if isinstance(error, _FINAL):
             self._failed(copy.entry, error)
             return
         if error is not None:

@@ -136,7 +136,7 @@ class MemoryBudget:
     def _free(self, size: int, data: bytearray | None = None) -> None:
         with self._changed:
             self._used -= size
-            if data is not None and len(data) >= _KEPT_FROM:
+            if data is not None and len(data) >= _KEPT_FROM and _is_free(data):
                 self._kept.append(data)
                 self._make_room()
             if self._waiting:
@@ -157,7 +157,17 @@ class MemoryBudget:
         kept = sum(map(len, self._kept))
         while self._kept and self._used + kept > self.total:
             kept -= len(self._kept[0])
-            self._kept.pop(0).clear()
+            empty(self._kept.pop(0))
+
+
+def _is_free(data: bytearray) -> bool:
+    """Tell whether nobody can still look at a buffer: only then may its size change."""
+    try:
+        data.append(0)
+        data.pop()
+    except BufferError:
+        return False
+    return True
 
 
 def empty(data: bytearray) -> None:

@@ -13,6 +13,8 @@ from collections.abc import Callable
 import pytest
 
 from airflow_provider_s3resume.exceptions import (
+    AccessDeniedError,
+    ObjectNotFoundError,
     PreconditionFailedError,
     RangeMismatchError,
     StoreError,
@@ -66,7 +68,7 @@ def exchange_on(
         method,
         [memoryview(piece) for piece in pieces],
         sink=sink,
-        finish=lambda head: head,
+        finish=lambda head, _refusal: head,
         translate=failed,
     )
 
@@ -233,14 +235,14 @@ def test_what_is_no_answer_is_an_error(servers: Servers, said: bytes, reason: st
 @pytest.mark.parametrize(
     "said",
     [
-        answer(404, b"<Error/>"),
+        answer(404, bytes(64 * 1024 + 1)),
         answer(200, b"abc", connection="close"),
         answer(200, b"abc").replace(b"HTTP/1.1", b"HTTP/1.0"),
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\n\r\nabc",
         answer(200, b"abc") + b"HTTP",
     ],
-    ids=["refused", "close", "1.0", "chunks", "no length", "more"],
+    ids=["refused at length", "close", "1.0", "chunks", "no length", "more"],
 )
 def test_a_line_is_kept_after_whole_answers_alone(servers: Servers, said: bytes) -> None:
     """What is left of an answer would be taken for the next one."""
@@ -494,19 +496,19 @@ def test_a_small_object_is_written(servers: Servers, body: bytes, *, secure: boo
         (503, ThrottledError),
         (429, ThrottledError),
         (400, StoreError),
-        (403, StoreError),
-        (404, StoreError),
-        (412, StoreError),
-        (500, StoreError),
+        (403, AccessDeniedError),
+        (404, ObjectNotFoundError),
+        (412, PreconditionFailedError),
+        (500, TransientStoreError),
         (304, StoreError),
-        (301, StoreError),
+        (301, TransientStoreError),
     ],
 )
 @pytest.mark.parametrize("body", [b"", b"<Error><Code>X</Code></Error>"])
 def test_what_is_no_success_is_told_at_a_glance(
     servers: Servers, status: int, kind: type[StoreError], body: bytes
 ) -> None:
-    """Throttling apart, the store's own methods find out what it is."""
+    """By its body, or its status where it has none; where a bucket is, others find out."""
     server = servers.recorder(answer(status, body if status != 304 else b""))
     for call in (read, write):
         with pytest.raises(StoreError, match=f"HTTP {status}") as caught:

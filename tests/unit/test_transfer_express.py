@@ -486,8 +486,8 @@ def test_c20_what_nobody_finishes_gives_its_memory_back(watched: Watched) -> Non
     made = Express(6, attributes=NO_STORE)
 
     def hook(moment: Moment) -> None:
-        if moment.is_("HeadObject") and moment.key == "k0":
-            # All others are written, and wait for the one thread to be looked at.
+        if moment.is_("HeadObject"):
+            # All others are written, and wait to be looked at.
             wait_until(lambda: made.world.target.keys() == made.keys, **PATIENT)
             made.world.target.state.denied = True
 
