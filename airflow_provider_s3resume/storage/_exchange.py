@@ -166,7 +166,8 @@ class Exchange(Generic[T]):
             self._head = self._read_head()
             self._pace.begin_body()
             if not self._expects(self._head):
-                return self._end(self._head.length == 0)
+                unexpected = self._sink is not None and self._head.status in _SUCCESS
+                return self._end(self._head.length == 0 and not unexpected)
         sink = self._sink
         while sink is not None and self._filled < len(sink):
             count = self.line.transport.receive(sink[self._filled :])

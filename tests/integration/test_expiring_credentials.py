@@ -21,6 +21,7 @@ from airflow_provider_s3resume.plan.parts import MIB
 from airflow_provider_s3resume.storage.base import ObjectStore
 from airflow_provider_s3resume.transfer.batch import BatchResult, copy_batch
 from airflow_provider_s3resume.transfer.config import CopyConfig
+from airflow_provider_s3resume.transfer.express import MOST_BYTES
 from airflow_provider_s3resume.transfer.planning import pairs_manifest
 from airflow_provider_s3resume.transfer.state import StateLocation
 from airflow_provider_s3resume.transfer.stopping import StopSignal
@@ -346,7 +347,8 @@ def test_c41_many_threads_that_are_refused_at_once_assume_the_role_once(
     count, together = 16, threading.Event()
     copy = make_copy()
     for n in range(count):
-        put(copy.source, f"k{n}", b"x")
+        # Larger than what goes through one thread.
+        put(copy.source, f"k{n}", bytes(MOST_BYTES + 1))
     reads = Match(operation="GetObject")
     copy.source.wire.add(Rule(when=reads, action=Delay(together), times=count))
     refused = Replace(status=403, body=EXPIRED_TOKEN)

@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qs, quote
 
 import boto3
@@ -37,7 +37,7 @@ from airflow_provider_s3resume.storage.base import Condition, NewUpload, WriteOp
 from tests.conformance.keys import ODD_KEYS, PREFIXES_OF_OTHERS
 
 if TYPE_CHECKING:
-    from botocore.model import OperationModel
+    from botocore.model import OperationModel, Shape
 
 OPERATIONS = ["GetObject", "PutObject", "UploadPart"]
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -91,7 +91,7 @@ def compare(operation: str, parameters: Mapping[str, Any]) -> None:
     ours = shapes.headers(parameters)
     assert ours == {name.lower(): value for name, value in theirs["headers"].items()}
     query = shapes.query(parameters)
-    assert query == percent_encode_sequence(sorted(theirs["query_string"].items()))
+    assert query == percent_encode_sequence(dict(sorted(theirs["query_string"].items())))
     assert shapes.method == theirs["method"]
     assert query.count("&") == max(0, len(parse_qs(query, keep_blank_values=True)) - 1)
 
@@ -196,7 +196,7 @@ def test_an_answer_is_read_as_botocore_reads_it(operation: str, data: st.DataObj
             "body": io.BytesIO() if operation == "GetObject" else b"",
             "context": {"operation_name": operation},
         },
-        model.output_shape,
+        cast("Shape", model.output_shape),
     )
     del theirs["ResponseMetadata"]
     theirs.pop("Body", None)
