@@ -31,20 +31,29 @@ _RECORD: Final = 16 * 1024
 # What a record has beside its bytes: a header, a tag, and the padding that TLS 1.3 allows.
 _RECORD_FRAME: Final = 256
 _DRAIN: Final = 64 * 1024
+SCRATCH: Final = 16 * 1024
 _SCRATCH = threading.local()
+_LARGE: list[memoryview] = []
 
 
 def scratch_of(size: int) -> memoryview:
-    """Return a buffer of this thread for what lasts no longer than a call, 256 KiB at most."""
-    return _of_thread("plain")[:size]
-
-
-def _of_thread(name: str) -> memoryview:
-    view: memoryview | None = getattr(_SCRATCH, name, None)
+    """Return a buffer of this thread for what lasts no longer than a call, 16 KiB at most."""
+    view: memoryview | None = getattr(_SCRATCH, "view", None)
     if view is None:
-        view = memoryview(bytearray(CIPHERTEXT))
-        setattr(_SCRATCH, name, view)
-    return view
+        view = _SCRATCH.view = memoryview(bytearray(SCRATCH))
+    return view[:size]
+
+
+def _take_large() -> memoryview:
+    """Return a buffer for encrypted bytes; as many are made as are in use at once.
+
+    One for each thread would be much more: most threads of a task wait for their turn. And it is
+    none that callers read into: of these the start is filled when more has to be fetched.
+    """
+    try:
+        return _LARGE.pop()
+    except IndexError:
+        return memoryview(bytearray(CIPHERTEXT))
 
 
 class Transport:
@@ -206,12 +215,15 @@ class TlsTransport(Transport):
 
     def glance(self, view: memoryview) -> int | None:
         """Decrypt what is there without waiting: ``None`` for nothing yet, 0 for the end."""
-        scratch = _of_thread("encrypted")[:_DRAIN]
-        found = super().glance(scratch)
-        if found:
-            self._incoming.write(scratch[:found])
-        elif found == 0:
-            self._incoming.write_eof()
+        large = _take_large()
+        try:
+            found = super().glance(large[:_DRAIN])
+            if found:
+                self._incoming.write(large[:found])
+            elif found == 0:
+                self._incoming.write_eof()
+        finally:
+            _LARGE.append(large)
         try:
             return int(self._tls.read(len(view), view))
         except ssl.SSLWantReadError:
@@ -235,11 +247,14 @@ class TlsTransport(Transport):
     def _fetch(self, wanted: int) -> int:
         """Read what is encrypted, about as much as is wanted; 0 at the end."""
         records = wanted // _RECORD + 1
-        # Another one than callers may read into: they have its start filled by now.
-        scratch = _of_thread("encrypted")[: min(CIPHERTEXT, wanted + records * _RECORD_FRAME)]
-        count = self._sock.recv_into(scratch)
-        if count:
-            self._incoming.write(scratch[:count])
+        most = min(CIPHERTEXT, wanted + records * _RECORD_FRAME)
+        large = _take_large()
+        try:
+            count = self._sock.recv_into(large[:most])
+            if count:
+                self._incoming.write(large[:count])
+        finally:
+            _LARGE.append(large)
         return count
 
     def _shake_hands(self, until: float) -> None:
