@@ -118,7 +118,7 @@ def test_parts_beside_the_first_one_are_held(scene: Scene) -> None:
     """While it is not known what the target keeps, one part is on trial, and no other waits."""
     first = Match(operation="UploadPart", path=KEY, query={"partNumber": "1"})
     config = CopyConfig(part_size=PART, multipart_threshold=PART, part_concurrency=3)
-    worker = threading.Thread(target=lambda: scene.run(config).raise_for_failures())
+    worker = threading.Thread(target=lambda: scene.run(config).raise_for_failures(), daemon=True)
     with scene.target.wire.hold(first) as hold:
         worker.start()
         hold.wait()

@@ -189,7 +189,7 @@ def test_c20_many_threads_never_share_a_buffer(seed: int, monkeypatch: pytest.Mo
         except BaseException as error:  # noqa: BLE001 - told to the test
             errors.append(error)
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -652,6 +652,22 @@ def test_a_body_may_come_slowly(servers: Servers) -> None:
     connection.close()
 
 
+def test_time_that_a_source_takes_is_not_the_connections(servers: Servers) -> None:
+    """Between two pieces nobody waits for the peer, however long that is."""
+
+    def serve(connection: socket.socket, _: threading.Event) -> None:
+        while connection.recv(65536):
+            pass
+
+    pool = servers.connections(servers.scripted(serve), patience=QUICK, read_timeout_s=0.2)
+    connection = pool.take()
+    connection.begin(Awaited.SMALL)
+    for _ in range(3):
+        connection.send(memoryview(b"x" * 100))
+        threading.Event().wait(0.25)  # The source is slow: that is the case.
+    connection.close()
+
+
 # Keeping.
 
 

@@ -18,6 +18,7 @@ from botocore import UNSIGNED
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
 from botocore.credentials import RefreshableCredentials
+from botocore.exceptions import CredentialRetrievalError
 
 from airflow_provider_s3resume.exceptions import (
     AccessDeniedError,
@@ -43,6 +44,7 @@ from tests.support.wire_direct import (
     client_of,
     direct_of,
     everything_in,
+    read_head,
     read_request,
     signature_of,
     store_of,
@@ -481,6 +483,44 @@ def test_c41_without_credentials_nothing_is_sent(
     assert server.requests == []
 
 
+class _Failing:
+    """Credentials that cannot be had."""
+
+    method = "test"
+    account_id = None
+
+    def get_frozen_credentials(self) -> None:
+        """Fail, as the metadata service may."""
+        raise CredentialRetrievalError(provider="p", error_msg="no")
+
+
+@DIRECT
+@EACH
+def test_c41_credentials_that_cannot_be_had_are_worth_another_try(
+    servers: Servers, call: Callable[[S3Store], object], *, direct: bool
+) -> None:
+    """The same error, of this provider, whoever makes the call."""
+    store = store_of(servers.recorder(said), direct=direct)
+    signer: Any = store._calls._client._request_signer  # type: ignore[attr-defined]
+    signer._credentials = _Failing()
+    with pytest.raises(TransientStoreError, match="retrieving credentials"):
+        call(store)
+    if store.express is not None:
+        assert not store.express.is_open()
+
+
+@DIRECT
+@EACH
+def test_a_bucket_that_can_be_none_is_an_error_of_ours(
+    servers: Servers, call: Callable[[S3Store], object], *, direct: bool
+) -> None:
+    """The name is refused before anything is sent."""
+    server = servers.recorder(said)
+    with pytest.raises(StoreError, match="Invalid bucket name"):
+        call(store_of(server, direct=direct, bucket="no bucket!"))
+    assert server.requests == []
+
+
 # Where it is not answered as was hoped.
 
 ELSEWHERE = [
@@ -491,10 +531,15 @@ ELSEWHERE = [
         400,
         b"<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-west-1</Region></Error>",
     ),
+    answer(
+        400,
+        b"<Error><Code>IllegalLocationConstraintException</Code></Error>",
+        x_amz_bucket_region="eu-west-1",
+    ),
 ]
 
 
-@pytest.mark.parametrize("moved", ELSEWHERE, ids=["301", "307", "302", "malformed"])
+@pytest.mark.parametrize("moved", ELSEWHERE, ids=["301", "307", "302", "malformed", "opt-in"])
 @EACH
 def test_a_bucket_that_is_elsewhere_is_found_by_botocore(
     servers: Servers, call: Callable[[S3Store], object], moved: bytes
@@ -607,6 +652,36 @@ def test_what_is_no_answer_is_worth_another_try(
         call(store)
     assert caught.value.retryable
     assert "s3://bucket/k" in str(caught.value)
+
+
+@pytest.mark.parametrize("call", [put, part])
+def test_a_success_before_the_body_has_come_is_none(
+    servers: Servers, call: Callable[[S3Store], object]
+) -> None:
+    """Whoever says so has not seen what it is about."""
+
+    def serve(connection: Any, over: threading.Event) -> None:
+        read_head(connection)
+        connection.sendall(answer(200, etag='"e"'))
+        over.wait(30)
+
+    settings = S3Settings(addressing_style="path", patience=Patience(low_speed_time_s=1.0))
+    store = store_of(servers.scripted(serve), settings=settings)
+    large = bytes(16 << 20)
+    with pytest.raises(TransientStoreError, match="before all was sent"):
+        if call is put:
+            store.put_object("k", large, upload=NewUpload(), checksum=None)
+        else:
+            store.upload_part("k", "u", 1, large, None)
+
+
+@DIRECT
+def test_c19_metadata_may_be_any_utf_8(servers: Servers, *, direct: bool) -> None:
+    """As services send it that encode nothing."""
+    said_ = OBJECT.replace(b"\r\n\r\n", b"\r\nX-Amz-Meta-A: voil\xc3\xa0\r\n\r\n", 1)
+    store = store_of(servers.recorder(said_), direct=direct)
+    with store.open_range("k", None, IDENTITY) as reader:
+        assert reader.info.attributes.metadata == {"a": "voil\u00e0"}
 
 
 def test_nobody_there_is_told_as_botocore_tells_it() -> None:

@@ -290,6 +290,57 @@ def test_an_answer_in_the_middle_of_a_body_ends_the_exchange(
     line.close()
 
 
+@BOTH
+def test_a_success_in_the_middle_of_a_body_is_none(servers: Servers, *, secure: bool) -> None:
+    """Nobody can say so of what has not come."""
+
+    def serve(connection: socket.socket, over: threading.Event) -> None:
+        read_head(connection)
+        connection.sendall(answer(200))
+        over.wait(30)
+
+    line = servers.connections(servers.scripted(serve, secure=secure)).line()
+    exchange = exchange_on(line, *put_of(bytes(LARGE)), method="PUT")
+    with pytest.raises(FailedError, match="a success was answered before all was sent"):
+        drive(exchange)
+    assert not exchange.keeps
+    line.close()
+
+
+@BOTH
+@pytest.mark.parametrize("status", [200, 503])
+def test_a_line_that_broke_while_it_was_sent_is_not_kept(
+    servers: Servers, status: int, *, secure: bool
+) -> None:
+    """Though what was answered before can be read."""
+    begun, gone = threading.Event(), threading.Event()
+
+    def serve(connection: socket.socket, _: threading.Event) -> None:
+        # Else it would wait for the client to have taken the tickets of TLS.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.recv(10)
+        begun.wait(20)
+        connection.sendall(answer(status))
+        # There is more to read, so that this is no end, but a reset.
+        connection.close()
+        gone.set()
+
+    line = servers.connections(servers.scripted(serve, secure=secure)).line()
+    head, body = put_of(bytes(64 * 1024))
+    for piece in (head, body[:1000]):
+        assert line.transport.send(memoryview(piece)) == len(piece)
+    begun.set()
+    assert gone.wait(20)
+    exchange = exchange_on(line, body[1000:], method="PUT")
+    if status == 503:
+        assert drive(exchange).status == status
+    else:
+        with pytest.raises(FailedError, match="a success was answered before all was sent"):
+            drive(exchange)
+    assert not exchange.keeps
+    line.close()
+
+
 def test_an_exchange_that_was_not_answered_has_no_result(servers: Servers) -> None:
     """Whoever gives one up early is told so."""
     line = servers.connections(servers.scripted(_keeping(b""))).line()

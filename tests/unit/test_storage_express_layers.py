@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from airflow_provider_s3resume.exceptions import (
+    ObjectNotFoundError,
     RangeMismatchError,
     StoreError,
     ThrottledError,
@@ -177,7 +178,7 @@ def test_c41_a_refusal_closes_it_until_the_service_takes_more(
 @pytest.mark.parametrize(
     ("said", "kind"),
     [
-        (answer(404), StoreError),
+        (answer(404), ObjectNotFoundError),
         (answer(200, b"other", etag='"e"'), RangeMismatchError),
         (b"", TransientStoreError),
         (b"rubbish\r\n\r\n", TransientStoreError),

@@ -142,6 +142,15 @@ def test_a_line_that_could_be_read_in_two_ways_is_refused(
             parsed(*lines)
 
 
+@pytest.mark.parametrize(
+    "text", ["voil\u00e0", "\u00c5", "\u00e0 la", "a\u2026", "a\x1c", "\x85", "\xa0"]
+)
+def test_a_value_is_kept_to_its_last_byte(text: str) -> None:
+    """Only blanks and tabs are blanks around it; services send metadata as UTF-8."""
+    head = parsed(b"X-Amz-Meta-A: " + text.encode())
+    assert head.headers["x-amz-meta-a"].encode("latin-1").decode() == text
+
+
 def test_what_comes_several_times_is_joined() -> None:
     """By commas, in order, whatever the case of the name (RFC 9110, 5.3)."""
     head = parsed(b"Vary: a", b"ETag: x", b"vary: b", b"VARY:", b"vary: c")

@@ -231,7 +231,7 @@ def test_c20_the_lane_goes_on_when_others_give_memory_back(
             taken.set()
             assert free.wait(DEADLINE_S)
 
-    holder = threading.Thread(target=hold)
+    holder = threading.Thread(target=hold, daemon=True)
     made.world.on_moment = hook
     with made.start() as end:
         assert taken.wait(DEADLINE_S)

@@ -152,7 +152,7 @@ def test_c20_who_waits_comes_before_those_who_do_not() -> None:
         with budget.buffer(80, STOP) as view:
             had.append(len(view))
 
-    thread = threading.Thread(target=wait)
+    thread = threading.Thread(target=wait, daemon=True)
     thread.start()
     wait_until(lambda: bool(budget._waiting), deadline_s=DEADLINE_S, what="somebody waits")
     assert budget.try_buffer(10) is None
@@ -184,7 +184,7 @@ def test_a_stop_ends_the_wait_for_a_buffer() -> None:
         except CopyStoppedError as error:
             caught.append(error)
 
-    thread = threading.Thread(target=wait)
+    thread = threading.Thread(target=wait, daemon=True)
     thread.start()
     wait_until(lambda: bool(budget._waiting), deadline_s=DEADLINE_S, what="somebody waits")
     stop.stop("SIGTERM")

@@ -160,7 +160,7 @@ def test_threads_count_together() -> None:
         told = [tuner.count(10) for _ in range(1000)]
         changes.append(any(told))
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
