@@ -89,7 +89,7 @@ class Connection:
                 raise AnsweredEarlyError("the connection was closed while it was sent") from error
             self._accepted += taken
             left = behind(left, taken)
-            if not taken or time.monotonic() - self._looked_at > self._pace.step_s:
+            if left and (not taken or time.monotonic() - self._looked_at > self._pace.step_s):
                 self._look_while_sending()
 
     def end(self) -> None:
@@ -170,7 +170,7 @@ class Connection:
 
     def _await_answer(self) -> None:
         """Return when an answer has begun, or all of the request was acknowledged."""
-        while not self._ahead:
+        while not self._has_final():
             try:
                 self._receive_ahead()
             except BlockingIOError:
@@ -229,6 +229,8 @@ class Connection:
         return count
 
     def _wait_for(self, view: memoryview, *, whole: bool = False) -> int:
+        # Time in which nobody wanted to read says nothing about the peer.
+        self._moved_at = time.monotonic()
         while True:
             began, left = time.monotonic(), self._pace.left_s()
             try:

@@ -182,12 +182,15 @@ class Exchange(Generic[T]):
         """Tell whether a body is to be read: an object's of the right length, or a refusal's."""
         if head.status in _SUCCESS and not self._sent:
             raise ConnectionResetError("a success was answered before all was sent")
-        if head.status not in _SUCCESS:
+        if self._sink is None and head.chunked:
+            raise ProtocolError("an answer in chunks, of which it is not known what it says")
+        if head.status not in _SUCCESS or self._sink is None:
+            # A success to a write has a body only to say that it is none.
             if not head.length or head.length > _MOST_OF_A_REFUSAL:
                 return False
             self._refusal = bytearray(head.length)
             self._sink = memoryview(self._refusal)
-        if self._sink is None or head.length != len(self._sink):
+        if head.length != len(self._sink):
             return False
         self._take_ahead(self._sink)
         return True

@@ -8,6 +8,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
+from airflow_provider_s3resume.exceptions import TransientStoreError
 from airflow_provider_s3resume.plan.objects import object_uri
 from airflow_provider_s3resume.storage._direct_body import body_of
 from airflow_provider_s3resume.storage._pace import Awaited, Patience, awaiting
@@ -177,9 +178,28 @@ class Calls:
             answer["Body"] = answered
             return answer
         given = {**parameters, **self._payer}
+        content = given.get("Body")
         body = body_of(*(given.pop(name, None) for name in _DIRECT_BODIES))
         by_name = {name.lower(): text for name, text in raw_headers.items()}
-        return direct.send(operation, key, given, body, by_name)
+        try:
+            return direct.send(operation, key, given, body, by_name)
+        except MovedError as error:
+            if not _is_at_its_start(content):
+                # What was read while it was sent is gone: whoever has it reads it again.
+                detail = "the bucket is elsewhere, and the body has to be read again"
+                raise TransientStoreError(operation, self.subject(key), detail) from error
+            raise
+
+
+def _is_at_its_start(content: Any) -> bool:  # noqa: ANN401 - buffers and files
+    """Tell whether a body can be sent once more, after going back to where it begins."""
+    if isinstance(content, bytes | bytearray | memoryview):
+        return True
+    try:
+        content.seek(0)
+    except (AttributeError, OSError):
+        return False
+    return True
 
 
 def discover_region(client: S3Client, bucket: str) -> str:

@@ -18,7 +18,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -75,6 +75,9 @@ _OF_ITS_OWN: Final = (
     "x-amz-",
 )
 _PORTS: Final = {"http": 80, "https": 443}
+_WORKED_NOT: Final = 500
+"""What botocore makes of a success whose body is an error."""
+_LOOKED_AT: Final = 1024
 _ERROR_BODY: Final = 1 << 20
 _MOVED: Final = frozenset({301, 302, 303, 307, 308})
 _SUCCESS: Final = range(200, 300)
@@ -215,6 +218,10 @@ class Direct:
             connection.begin(Awaited.BODY)
             answer = self._exchange(connection, operation, head, ())
             found = self.answer(operation, answer)
+        except ClientError:
+            # Read to its end, mostly: a service that is busy is not asked for a new one, too.
+            place.give_back(connection)
+            raise
         except BaseException:
             connection.close()
             raise
@@ -239,7 +246,12 @@ class Direct:
         try:
             connection.begin(Awaited.SMALL)
             answer = self._exchange(connection, operation, head, body.pieces())
-            connection.read_rest(_ERROR_BODY)
+            said = connection.read_rest(_ERROR_BODY)
+            if is_error(said):
+                self.refuse(operation, replace(answer, status=_WORKED_NOT), said)
+        except ClientError:
+            place.give_back(connection)
+            raise
         except BaseException:
             connection.close()
             raise
@@ -424,6 +436,9 @@ class Direct:
             return connect()
         except TimeoutError as error:
             raise ConnectTimeoutError(endpoint_url=url, error=error) from error
+        except FileNotFoundError:
+            # Of a file of authorities, or of a certificate: it is not the network's fault.
+            raise
         except OSError as error:
             if isinstance(error, ssl.SSLError):
                 raise SSLError(endpoint_url=url, error=error) from error
@@ -456,6 +471,11 @@ def _signing(captured: _Captured) -> tuple[Signer, Callable[[], Any] | None] | N
     made = ours.sign("GET", path, "", asked, UNSIGNED, used.credentials, at)
     same = all(theirs.get(name) == value for name, value in made.items())
     return (ours, auth) if same else None
+
+
+def is_error(said: bytes) -> bool:
+    """Tell whether the body of a success says that it is none, as botocore looks for it, too."""
+    return b"<Error" in said[:_LOOKED_AT]
 
 
 def _is_its_own(name: str) -> bool:

@@ -138,7 +138,8 @@ def _chainable(error: BaseException) -> BaseException | None:
 def _is_unsendable(error: BaseException) -> bool:
     """Tell whether an error is about a header that cannot be sent; its text repeats the header."""
     beneath = getattr(error, "kwargs", {}).get("error")
-    return isinstance(beneath, UnicodeError) or _INVALID_HEADER in str(error).lower()
+    unicode = isinstance(error, UnicodeError) or isinstance(beneath, UnicodeError)
+    return unicode or _INVALID_HEADER in str(error).lower()
 
 
 def _disarm(error: BaseException) -> None:

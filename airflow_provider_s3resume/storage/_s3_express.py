@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from airflow_provider_s3resume.exceptions import StoreError, TransientStoreError
 from airflow_provider_s3resume.storage._exchange import Exchange
-from airflow_provider_s3resume.storage._s3_direct import Direct, MovedError
+from airflow_provider_s3resume.storage._s3_direct import Direct, MovedError, is_error
 from airflow_provider_s3resume.storage._s3_errors import translated
 from airflow_provider_s3resume.storage._s3_headers import (
     identity_parameters,
@@ -145,7 +146,9 @@ class S3Express:
 
     def _written(self, key: str) -> Callable[[Head, bytes], Written]:
         def finish(head: Head, refusal: bytes) -> Written:
-            self._check_success(_PUT, self._subject(key), head, refusal)
+            said_error = head.status in _SUCCESS and is_error(refusal)
+            status = 500 if said_error else head.status
+            self._check_success(_PUT, self._subject(key), replace(head, status=status), refusal)
             return written(self._direct.answer(_PUT, head))
 
         return finish

@@ -14,6 +14,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
+from botocore.utils import parse_timestamp
+
 if TYPE_CHECKING:
     from botocore.model import OperationModel, StructureShape
 
@@ -28,7 +30,12 @@ def _moment(text: str) -> object:
     """Return a header's time, ``None`` if it is none that HTTP knows (botocore would fail)."""
     try:
         return parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
+        pass
+    try:
+        # There are services that write other forms, which botocore knows.
+        return parse_timestamp(text)
+    except (ValueError, OverflowError, RuntimeError):
         return None
 
 
@@ -87,7 +94,7 @@ class Shapes:
             if name in self._in_headers:
                 made[self._in_headers[name]] = value if isinstance(value, str) else str(value)
             elif self._metadata and name == self._metadata[0]:
-                made.update({self._metadata[1] + key: text for key, text in value.items()})
+                made.update({self._metadata[1] + key.lower(): text for key, text in value.items()})
             elif name not in self._in_query and name not in _APART:
                 raise KeyError(name)
         return made

@@ -233,7 +233,10 @@ class TlsTransport(Transport):
 
     def is_quiet(self) -> bool:
         """Tell whether an idle connection is still one; session tickets may have come."""
-        return self.glance(scratch_of(1)) is None
+        try:
+            return self.glance(scratch_of(1)) is None
+        except OSError:
+            return False
 
     def _within_step(self, until: float | None) -> float:
         """Begin a step, or raise as a plain socket does if it is over: a record may trickle in."""

@@ -221,7 +221,7 @@ def test_a_checksum_that_is_known_is_not_computed_again() -> None:
     stream = Streamed(b"abc", 2, digest="known===")
     said = sent(TrailedBody(stream, 3, "CRC32"))
     assert said == b"3\r\nabc\r\n0\r\nx-amz-checksum-crc32:known===\r\n\r\n"
-    assert stream.asked == ["CRC32"]
+    assert set(stream.asked) == {"CRC32"}
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
