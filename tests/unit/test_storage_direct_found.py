@@ -74,10 +74,7 @@ def get(store: S3Store) -> None:
 
 @DIRECT
 def test_c42_a_token_with_a_lone_surrogate_is_not_told(servers: Servers, *, direct: bool) -> None:
-    """Environments that are no UTF-8 have them; the error's ``object`` is the token.
-
-    (Direct: raw UnicodeEncodeError. botocore: chained, as _is_unsendable looks beneath kwargs only.)
-    """
+    """Environments that are no UTF-8 have them; the error's ``object`` is the token."""
     store = store_of(servers.recorder(OBJECT), direct=direct, aws_session_token="w0rd\udce9")
     with pytest.raises(StoreError) as caught:
         get(store)
@@ -95,7 +92,7 @@ def test_a_stream_that_was_read_is_not_sent_again_without_its_bytes(servers: Ser
     server = servers.recorder(_moved_once)
     settings = S3Settings(addressing_style="path", read_timeout_s=2.0)
     body = StreamBody(iter([memoryview(b"x" * 1000)]))
-    with pytest.raises(TransientStoreError, match="read again|read once"):
+    with pytest.raises(TransientStoreError, match=r"read again|read once"):
         store_of(server, settings=settings).upload_part_stream("k", "u", 1, body, 1000, None)
 
 
