@@ -36,6 +36,10 @@ def _special(kind: str, fault: Fault, row: Row) -> Ending | None:
 
 def _of_settling(kind: str, fault: Fault, row: Row) -> Ending | None:
     match row.call:
+        case "create_upload" if fault.tls:
+            # Its own connection is broken, and not made again; what meets the certificate first is
+            # whatever is said next, be it of this object.
+            return Failed(retryable=None, reason="CERTIFICATE_VERIFY_FAILED")
         case "create_upload" if not fault.lasts and kind not in _CLEARLY_REFUSED:
             # It may have been begun unheard. Begun again, the first one would be known to nobody;
             # the intent names what the next attempt has to look for.
@@ -84,5 +88,5 @@ def _of_streaming(kind: str, fault: Fault) -> Ending | None:
         # Nothing but the ETag tells, when the part is there already: the next attempt starts over.
         return Failed(retryable=True, reason="is not the MD5 of what was sent")
     if kind in _REDIRECTS and fault.lasts:
-        return Failed(retryable=True, reason="Need to rewind the stream")
+        return Failed(retryable=True, reason="Need to rewind the stream|has to be read again")
     return None

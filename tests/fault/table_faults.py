@@ -37,7 +37,7 @@ class Failed:
     :param reason: pattern of what the error has to say.
     """
 
-    retryable: bool
+    retryable: bool | None
     reason: str
 
 
