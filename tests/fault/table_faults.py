@@ -33,7 +33,8 @@ class Healed:
 class Failed:
     """The attempt fails, names what it was about and why, and leaves all whole; the next mends it.
 
-    :param retryable: whether the error says that another attempt can help.
+    :param retryable: whether the error says that another attempt can help; ``None`` if it may say
+        either.
     :param reason: pattern of what the error has to say.
     """
 
