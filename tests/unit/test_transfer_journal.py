@@ -15,6 +15,7 @@ from airflow_provider_s3resume.storage.memory import MemoryStore
 from airflow_provider_s3resume.transfer.journal import Journal
 from airflow_provider_s3resume.transfer.outcomes import Outcome, Status
 from airflow_provider_s3resume.transfer.state import StateLocation
+from tests.support.processes import wait_until
 
 NAME = "runs/r/outcomes/00000.jsonl"
 DEADLINE_S = 20.0
@@ -153,26 +154,33 @@ def test_c40_threads_that_add_while_it_is_flushed_lose_nothing(written: Written)
     """Each adds its objects twice; in the end each stands there once, as it was added last."""
     written.journal.begin([])
     start, over = threading.Barrier(5), threading.Event()
+    flushes = [0]
 
     def add(thread: int) -> None:
         start.wait(DEADLINE_S)
         for size in (1, 2):
-            for number in range(100):
+            for number in range(50):
                 written.journal.add(outcome(f"{thread}-{number:03d}", size))
+            # What was added is written at least once before it is replaced.
+            seen = flushes[0]
+            wait_until(lambda seen=seen: flushes[0] > seen + 1, deadline_s=DEADLINE_S, what="it")  # type: ignore[misc]
 
     def flush() -> None:
         start.wait(DEADLINE_S)
         while not over.is_set():
             written.journal.flush()
+            flushes[0] += 1
 
     with ThreadPoolExecutor(5) as threads:
         flusher = threads.submit(flush)
-        for end in [threads.submit(add, number) for number in range(4)]:
-            end.result(DEADLINE_S)
-        over.set()
+        try:
+            for end in [threads.submit(add, number) for number in range(4)]:
+                end.result(DEADLINE_S)
+        finally:
+            over.set()
         flusher.result(DEADLINE_S)
     written.journal.flush()
     found = written.lines()
-    assert len(found) == 400
+    assert len(found) == 200
     assert {one.size for one in found} == {2}
     assert [one.key for one in found] == sorted(one.key for one in found)
