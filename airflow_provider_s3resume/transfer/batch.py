@@ -139,11 +139,7 @@ def copy_batch(
     progress = Progress(objects=len(entries), size=sum(entry.size for entry in entries))
     give_back_large_blocks()
     budget = MemoryBudget(config.memory_budget)
-    most = min(config.part_concurrency or MOST_THREADS, budget.most_parts)
-    parts = Tuner(config.part_concurrency, first=THREADS, most=most, least=processors())
-    objects = Tuner(config.object_concurrency, first=OBJECTS, most=budget.most_objects)
-    most = min(config.object_concurrency or MOST_THREADS, budget.most_objects)
-    threads = Tuner(config.object_concurrency, first=THREADS, most=most, least=processors())
+    parts = _threads(config.part_concurrency, budget.most_parts)
     workers = Workers(parts.allowed, "s3resume-part")
     context = CopyContext(
         source=source,
@@ -155,9 +151,9 @@ def copy_batch(
         stop=stop,
         progress=progress,
         started=now,
-        objects=objects,
+        objects=Tuner(config.object_concurrency, first=OBJECTS, most=budget.most_objects),
         parts=parts,
-        threads=threads,
+        threads=_threads(config.object_concurrency, budget.most_objects),
         known_checkpoints=_known_checkpoints(state),
     )
     journal = Journal(state, outcomes_name(ref.manifest, ref.index), context)
@@ -172,6 +168,12 @@ def copy_batch(
     pace = Pace.of(context, time.monotonic() - began)
     store_pace(state, pace_name(ref.manifest, ref.index), pace)
     return _result(ref, journal, progress.figures(), pace)
+
+
+def _threads(given: int | None, room: int) -> Tuner:
+    """Return how many of what has a thread each may be under way."""
+    most = min(given or MOST_THREADS, room)
+    return Tuner(given, first=THREADS, most=most, least=processors())
 
 
 def _known_checkpoints(state: StateLocation) -> frozenset[str]:
