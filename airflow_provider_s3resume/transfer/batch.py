@@ -259,7 +259,7 @@ class _Run:
             self._context,
             self._small,
             done=self._landed,
-            failed=self._fail,
+            failed=lambda *what: self._submit(express, partial(self._fail, *what)),
             refused=lambda entry: self._submit(objects, partial(self._one, entry)),
             finish=lambda *what: self._submit(express, partial(self._finish, *what)),
             hopeless=lambda: self._hopeless is not None,

@@ -163,8 +163,8 @@ class MemoryBudget:
 def _is_free(data: bytearray) -> bool:
     """Tell whether nobody can still look at a buffer: only then may its size change."""
     try:
-        data.append(0)
-        data.pop()
+        # In this order it is not made larger.
+        data.append(data.pop())
     except BufferError:
         return False
     return True

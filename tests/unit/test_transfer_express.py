@@ -7,7 +7,7 @@ import selectors
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -496,6 +496,26 @@ def test_c20_what_nobody_finishes_gives_its_memory_back(watched: Watched) -> Non
     assert result.counts == {"failed": 6}
     assert made.world.target.keys() == made.keys
     watched.check_memory()
+
+
+def test_c41_a_refused_object_holds_up_no_other(watched: Watched) -> None:
+    """While it is found out whether the bucket refuses everything, the lane goes on."""
+    made = Express(8)
+    denied = Fault(error=AccessDeniedError(GET, "s3://from/k0", "denied"))
+    made.source.fault = lambda _operation, key: denied if key == "k0" else None
+    went_on: list[bool] = []
+
+    def hook(moment: Moment) -> None:
+        if moment.is_("HeadBucket", side="source"):
+            # The object that failed is among those that are noted.
+            with suppress(TimeoutError):
+                wait_until(lambda: len(watched.noted) == 8, **PATIENT)
+            went_on.append(len(watched.noted) == 8)
+
+    made.world.on_moment = hook
+    result = made.run(replace(CONFIG, object_concurrency=2))
+    assert result.counts == {"copied": 7, "failed": 1}
+    assert went_on == [True]
 
 
 # --- the end ------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -121,6 +122,28 @@ def test_c20_a_buffer_is_not_used_again_after_an_error() -> None:
     assert kept(budget) == []
     assert seen == [bytearray()]
     assert budget._used == 0
+
+
+def test_c20_a_buffer_that_somebody_still_looks_at_is_not_used_again() -> None:
+    """A view that outlives the block keeps its bytes, and nobody else writes into them."""
+    budget = MemoryBudget(4 * MIB)
+    with budget.buffer(MIB, STOP) as view:
+        left = view[:10]
+        left[:] = b"0123456789"
+    assert kept(budget) == []
+    with budget.buffer(MIB, STOP) as view:
+        view[:10] = b"abcdefghij"
+    assert bytes(left) == b"0123456789"
+    assert budget._used == 0
+
+
+def test_c20_to_keep_a_buffer_makes_it_no_larger() -> None:
+    """What is kept takes as much memory as it counts."""
+    budget = MemoryBudget(4 * MIB)
+    with budget.buffer(MIB, STOP):
+        pass
+    (data,) = budget._kept
+    assert sys.getsizeof(data) <= MIB + 1 * KIB
 
 
 def test_c20_memory_is_given_to_one_who_asks_for_it_without_waiting() -> None:
