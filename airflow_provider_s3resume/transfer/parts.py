@@ -278,7 +278,7 @@ class PartMover:
                 if isinstance(error, CredentialsExpiredError):
                     # A call that can be made again is refused, too, and renews them.
                     self._context.target.list_parts(self._key, self._upload_id())
-                self._stop.wait(_FIRST_WAIT_S)
+                self._stop.wait(_FIRST_WAIT_S * 2 ** (_STREAM_TRIES - left))
 
     def _stream_once(
         self,
