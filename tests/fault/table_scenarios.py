@@ -63,7 +63,7 @@ EXTRA: Final[Mapping[str, object]] = {
     "read_timeout_s": 20,
 }
 POLICY: Final = RetryPolicy(
-    attempts=4,
+    attempts=6,
     base_s=0.04,
     most_s=0.2,
     throttled_attempts=5,
