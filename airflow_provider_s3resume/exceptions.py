@@ -35,7 +35,8 @@ those of which each instance answers for itself. How long to wait before that at
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,6 +64,10 @@ class InvalidInputError(S3ResumeError):
         self.parameter = parameter
         self.found = found
         self.accepted = accepted
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let it come out of a pickle as it went in."""
+        return partial(type(self), found=self.found, accepted=self.accepted), (self.parameter,)
 
 
 class ManifestError(InvalidInputError):
@@ -92,6 +97,10 @@ class StoreError(S3ResumeError):
         self.operation = operation
         self.subject = subject
         self.detail = detail
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let it come out of a pickle as it went in."""
+        return type(self), (self.operation, self.subject, self.detail)
 
 
 class TransientStoreError(StoreError):

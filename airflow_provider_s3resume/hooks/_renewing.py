@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import threading
 import time
 import traceback
@@ -57,6 +58,7 @@ class RenewableStore(Layer):
     ) -> None:
         self._make = make
         self._clock = clock
+        self._process = os.getpid()
         self._refused = threading.local()
         self._made = 0
         self._made_at = self._failed_at = -math.inf
@@ -99,6 +101,10 @@ class RenewableStore(Layer):
             fails that is not known here; another attempt of the task reads it anew, and says why.
         :raises StoreError: as whoever gives the credentials says.
         """
+        if os.getpid() != self._process:
+            # A forked one has no supervisor to ask: it would take the answers of the task's.
+            detail = "only the task's own process reads connections"
+            raise TransientStoreError("RenewCredentials", uri_of(self), detail)
         refused = getattr(self._refused, "number", self._made)
         with _ONE_AT_A_TIME:
             if refused != self._made or self._clock() - self._made_at < BETWEEN_S:

@@ -90,6 +90,11 @@ class Connections:
             self._closed = True
             _close_all(self._free)
 
+    def after_fork(self) -> None:
+        """Close what the process that this one was forked from uses, without a word to the peer."""
+        self._lock = threading.Lock()
+        _close_all(self._free)
+
     def line(self) -> Line:
         """Return a new connection for exchanges; it is not kept here.
 

@@ -291,6 +291,16 @@ class Direct:
         for pool in pools:
             pool.close()
 
+    def after_fork(self) -> None:
+        """Forget the connections of the process that this one was forked from.
+
+        It goes on using them: here they are closed, and nothing is sent on them. Those of botocore
+        are closed by its session in the same way.
+        """
+        for pool in self._pools.values():
+            pool.after_fork()
+        self._session.close()
+
     # A request.
 
     def _request(

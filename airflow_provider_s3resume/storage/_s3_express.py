@@ -19,6 +19,7 @@ from airflow_provider_s3resume.storage._s3_headers import (
     written,
 )
 from airflow_provider_s3resume.storage._s3_reader import check_answer, check_identity
+from airflow_provider_s3resume.storage.base import Requests
 
 if TYPE_CHECKING:
     from airflow_provider_s3resume.plan.digests import Checksum
@@ -57,6 +58,22 @@ class S3Express:
         self._subject = subject
         self._common = common
         self._put_parameters = put_parameters
+
+    @property
+    def can_fork(self) -> bool:
+        """Tell that it can: a forked process makes connections of its own."""
+        return True
+
+    def after_fork(self) -> None:
+        """Leave the connections to the parent process."""
+        self._direct.after_fork()
+
+    def made(self) -> Requests:
+        """Return nothing: a layer counts."""
+        return Requests()
+
+    def add_made(self, requests: Requests) -> None:
+        """Count nothing, as above."""
 
     def is_open(self) -> bool:
         """Tell whether calls may be begun: as long as they are not botocore's own."""

@@ -13,7 +13,6 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from airflow_provider_s3resume.exceptions import (
@@ -39,6 +38,7 @@ from airflow_provider_s3resume.storage.base import (
     Line,
     NewUpload,
     ObjectStore,
+    Requests,
     Written,
     express_of,
     uri_of,
@@ -50,14 +50,6 @@ T = TypeVar("T")
 _POLL_S: Final = 0.1
 _LOOK_S: Final = 1.0
 _TELL_S: Final = 30.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Requests:
-    """How many requests a store got, and how many of them it refused as too many."""
-
-    made: int = 0
-    refused: int = 0
 
 
 class Adaptive(Layer):
@@ -138,6 +130,12 @@ class Adaptive(Layer):
                 isinstance(error, TransientStoreError) or not isinstance(error, StoreError)
             )
             self._ended(began, answered=not unheard)
+
+    def add_made(self, requests: Requests) -> None:
+        """Count what another process has asked."""
+        with self._lock:
+            self.flow.begun += requests.made
+            self.flow.refused += requests.refused
 
     def list_objects(
         self, prefix: str = "", key_range: KeyRange = ALL_KEYS
@@ -269,6 +267,20 @@ class _CountedExpress:
         self.inner = inner
         self._layer = layer
         self.open_line = inner.open_line
+        self.can_fork = inner.can_fork
+
+    def after_fork(self) -> None:
+        """Leave the connections to the parent process, and count anew."""
+        self._layer.flow = Flow()
+        self.inner.after_fork()
+
+    def made(self) -> Requests:
+        """Return what was counted, calls of the layer included."""
+        return requests_of(self._layer)
+
+    def add_made(self, requests: Requests) -> None:
+        """Count what another process has asked."""
+        self._layer.add_made(requests)
 
     def is_open(self) -> bool:
         """Tell whether calls may be begun."""

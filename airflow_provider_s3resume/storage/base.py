@@ -232,11 +232,32 @@ class Exchange(Protocol[_Result_co]):
         """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requests:
+    """How many requests a store got, and how many of them it refused as too many."""
+
+    made: int = 0
+    refused: int = 0
+
+
 class Express(Protocol):
     """The part of a store that small objects go through by the hundred, in one thread.
 
     Nothing is repeated, and nothing sorted out: what fails is done anew by the store's methods.
     """
+
+    @property
+    def can_fork(self) -> bool:
+        """Tell whether the store can be called by a forked process, too."""
+
+    def after_fork(self) -> None:
+        """Leave the connections to the parent process; has to be called first in a forked one."""
+
+    def made(self) -> Requests:
+        """Return what the store was asked since the process was forked."""
+
+    def add_made(self, requests: Requests) -> None:
+        """Count what another process has asked."""
 
     def is_open(self) -> bool:
         """Tell whether calls may be begun; not while the service asks for fewer of them."""

@@ -11,6 +11,7 @@ import threading
 import time
 import traceback
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from airflow_provider_s3resume.transfer.allocation import give_back_large_blocks
 from airflow_provider_s3resume.transfer.checkpoints import CheckpointRecords
 from airflow_provider_s3resume.transfer.context import CopyContext
 from airflow_provider_s3resume.transfer.copier import copy_object
+from airflow_provider_s3resume.transfer.crew import Crew, can_fork, shares_of, usable_processors
 from airflow_provider_s3resume.transfer.earlier import found_at_target
 from airflow_provider_s3resume.transfer.express import Lane, split
 from airflow_provider_s3resume.transfer.journal import Journal
@@ -38,7 +40,7 @@ from airflow_provider_s3resume.transfer.loading import (
     outcomes_name,
 )
 from airflow_provider_s3resume.transfer.outcomes import Outcome, Status
-from airflow_provider_s3resume.transfer.paces import Pace, pace_name, store_pace
+from airflow_provider_s3resume.transfer.paces import Pace, Shared, pace_name, store_pace
 from airflow_provider_s3resume.transfer.pool import MemoryBudget, Workers
 from airflow_provider_s3resume.transfer.progress import Figures, Progress
 from airflow_provider_s3resume.transfer.tuning import (
@@ -162,10 +164,11 @@ def copy_batch(
         done = {} if before is None else found_at_target(target, ref, entries, before)
         journal.begin(done.values())
         todo = [entry for entry in entries if entry.key not in done]
-        _Run(context, todo, journal, on_progress).run()
+        run = _Run(context, todo, journal, on_progress)
+        run.run()
     finally:
         workers.close()
-    pace = Pace.of(context, time.monotonic() - began)
+    pace = Pace.of(context, time.monotonic() - began, run.shared)
     store_pace(state, pace_name(ref.manifest, ref.index), pace)
     return _result(ref, journal, progress.figures(), pace)
 
@@ -216,26 +219,66 @@ class _Run:
         self._on_progress = on_progress
         self._told = time.monotonic()
         self._hopeless: S3ResumeError | None = None
+        self.shared = Shared()
+        self._objects = Workers(context.threads.allowed, "s3resume-object")
+        # The lane has a thread, and two others finish what has to be looked at: with those of
+        # larger objects it could wait for memory that only these give back.
+        self._express = Workers(3, "s3resume-express")
+        self._crew_stack = ExitStack()
 
     def run(self) -> None:
         """Copy all; each object ends in an outcome, unless told to stop."""
-        objects = Workers(self._context.threads.allowed, "s3resume-object")
-        # The lane has a thread, and two others finish what has to be looked at: with those of
-        # larger objects it could wait for memory that only these give back.
-        express = Workers(3, "s3resume-express") if self._small else None
         try:
-            if express is not None:
-                self._submit(express, partial(self._run_lane, express, objects))
-            self._begin_work(objects)
+            # First of all, as threads and what they hold are not to be forked.
+            crew = self._call_crew(self._crew_stack) if self._small else None
+            if self._small:
+                self._submit(self._express, partial(self._run_small, crew))
+            self._begin_work()
             while self._running and not self._context.stop.is_set():
                 self._collect()
         finally:
             wait(self._running, timeout=_SETTLE_S)
-            objects.close()
-            if express is not None:
-                express.close()
+            self._dismiss_crew()
+            self._objects.close()
+            self._express.close()
             self._journal.flush()
         self._context.stop.check()
+
+    def _call_crew(self, stack: ExitStack) -> Crew | None:
+        """Start processes for the small objects, if there are enough of them, and of processors."""
+        context = self._context
+        shares = shares_of(
+            context.config,
+            objects=len(self._small),
+            alone=not self._others,
+            processors=usable_processors(),
+        )
+        if not shares or not can_fork(context):
+            return None
+        stack.enter_context(context.budget.hold(sum(s.budget for s in shares), context.stop))
+        try:
+            crew = Crew(
+                context,
+                self._small,
+                shares,
+                done=self._landed,
+                failed=self._fail_small,
+                refused=self._copy_small,
+                hopeless=self._is_hopeless,
+            )
+        except OSError as error:
+            log.warning("No processes for small objects: %s", error)
+            stack.close()
+            return None
+        stack.callback(crew.close)
+        stack.enter_context(context.stop.watching(crew))
+        return crew
+
+    def _dismiss_crew(self) -> None:
+        """End its processes, and let others have its memory."""
+        with self._lock:
+            stack, self._crew_stack = self._crew_stack, ExitStack()
+        stack.close()
 
     def _submit(self, objects: Workers, job: Callable[[], None]) -> None:
         with self._lock:
@@ -254,20 +297,40 @@ class _Run:
             self._told = time.monotonic()
             self._on_progress(self._context.progress.figures())
 
-    def _run_lane(self, express: Workers, objects: Workers) -> None:
+    def _run_small(self, crew: Crew | None) -> None:
+        left = self._small
+        if crew is not None:
+            left = crew.run()
+            self.shared = Shared(processes=crew.processes, objects_at_once=crew.objects_at_once)
+            self._dismiss_crew()
+        if left and not self._context.stop.is_set():
+            if crew is not None:
+                log.info("%d small objects are left by the processes for them", len(left))
+            self._run_lane(left)
+
+    def _run_lane(self, entries: list[CopyEntry]) -> None:
         lane = Lane(
             self._context,
-            self._small,
+            entries,
             done=self._landed,
-            failed=lambda *what: self._submit(express, partial(self._fail, *what)),
-            refused=lambda entry: self._submit(objects, partial(self._one, entry)),
-            finish=lambda *what: self._submit(express, partial(self._finish, *what)),
-            hopeless=lambda: self._hopeless is not None,
+            failed=self._fail_small,
+            refused=self._copy_small,
+            finish=lambda *what: self._submit(self._express, partial(self._finish, *what)),
+            hopeless=self._is_hopeless,
         )
         try:
             lane.run()
         except Exception as error:  # noqa: BLE001 - what it had to do was handed to the others
             _unexpected(error)
+
+    def _fail_small(self, entry: CopyEntry, error: S3ResumeError) -> None:
+        self._submit(self._express, partial(self._fail, entry, error))
+
+    def _copy_small(self, entry: CopyEntry) -> None:
+        self._submit(self._objects, partial(self._one, entry))
+
+    def _is_hopeless(self) -> bool:
+        return self._hopeless is not None
 
     def _finish(
         self, entry: CopyEntry, land: Callable[[], Outcome], forget: Callable[[], None]
@@ -281,14 +344,14 @@ class _Run:
         self._context.progress.add(objects_done=1)
         self._journal.add(outcome)
 
-    def _begin_work(self, objects: Workers) -> None:
+    def _begin_work(self) -> None:
         """Let as many threads copy objects as are allowed."""
         allowed = min(self._context.threads.allowed, len(self._others))
-        objects.resize(self._context.threads.allowed)
+        self._objects.resize(self._context.threads.allowed)
         while (number := self._working.take(allowed)) is not None:
-            self._submit(objects, partial(self._work, objects, number))
+            self._submit(self._objects, partial(self._work, number))
 
-    def _work(self, objects: Workers, number: int) -> None:
+    def _work(self, number: int) -> None:
         """Copy one object after the other, until there is none left or it is time to stop.
 
         :param number: of this job; those beyond what is allowed end.
@@ -301,7 +364,7 @@ class _Run:
                     return
                 self._one(entry)
                 if self._context.threads.count(entry.size):
-                    self._begin_work(objects)
+                    self._begin_work()
         finally:
             self._working.give_back(number)
 

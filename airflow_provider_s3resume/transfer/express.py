@@ -94,6 +94,7 @@ class _Side:
 class Lane:
     """Copies small objects.
 
+    :param more: gives the next ones when those have been begun, none at the end.
     :param done: takes what became of an object that was copied.
     :param failed: takes an object of which another try in this attempt says nothing new.
     :param refused: takes an object that has to be copied in the ordinary way.
@@ -112,9 +113,11 @@ class Lane:
         refused: Callable[[CopyEntry], None],
         finish: Callable[[CopyEntry, Callable[[], Outcome], Callable[[], None]], None],
         hopeless: Callable[[], bool],
+        more: Callable[[], Iterable[CopyEntry]] = tuple,
     ) -> None:
         self._context = context
         self._todo = deque(entries)
+        self._more = more
         self._done = done
         self._failed = failed
         self._refused = refused
@@ -159,10 +162,13 @@ class Lane:
 
     def _goes_on(self) -> bool:
         is_open = self._source.express.is_open() and self._target.express.is_open()
-        if self._todo and (self._hopeless() or not is_open):
-            log.info("Small objects go on in the ordinary way")
+        if self._hopeless() or not is_open:
+            if self._todo:
+                log.info("Small objects go on in the ordinary way")
             while self._todo:
                 self._refused(self._todo.popleft())
+        elif not self._todo:
+            self._todo.extend(self._more())
         return bool(self._todo or self._copies)
 
     # Beginning.

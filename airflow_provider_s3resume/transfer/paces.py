@@ -24,6 +24,14 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """What other processes than the task's own did: how many, and with how much under way."""
+
+    processes: int = 0
+    objects_at_once: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """What one attempt at a batch chose, and what it saw. Sizes in bytes, times in seconds.
 
@@ -31,6 +39,7 @@ class Pace:
     :param parts_at_once: the same of parts.
     :param object_threads: objects that are copied in threads of their own.
     :param read_bytes: the most that one read asks for.
+    :param processes: that copied small objects, beside the task's own; 0 if it did all itself.
     :param streamed: parts went to the target while they were read.
     """
 
@@ -39,17 +48,19 @@ class Pace:
     object_threads: int
     read_bytes: int
     memory_budget: int
+    processes: int
     streamed: bool
     seconds: float
     objects_per_second: float
     bytes_per_second: float
 
     @classmethod
-    def of(cls, context: CopyContext, seconds: float) -> Pace:
+    def of(cls, context: CopyContext, seconds: float, shared: Shared) -> Pace:
         """Return the pace of a batch that took so long."""
         figures, spent = context.progress.figures(), max(seconds, 0.001)
         return cls(
-            objects_at_once=context.objects.allowed,
+            objects_at_once=shared.objects_at_once or context.objects.allowed,
+            processes=shared.processes,
             parts_at_once=context.parts.allowed,
             object_threads=context.threads.allowed,
             read_bytes=READ_STEP,

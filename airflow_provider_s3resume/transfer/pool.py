@@ -50,7 +50,12 @@ class MemoryBudget:
         A thread, its connections and a request, that is; with one for 256 KiB the least budget was
         measured to leave nothing of the 150 MiB that a task may take beside it.
         """
-        return max(1, self.total // (512 * KIB))
+        return max(1, self.total // self.of_objects(1))
+
+    @staticmethod
+    def of_objects(count: int) -> int:
+        """Return the budget in which so many objects can be under way."""
+        return count * 512 * KIB
 
     @contextmanager
     def hold(self, size: int, stop: StopSignal) -> Iterator[None]:

@@ -21,6 +21,7 @@ from airflow_provider_s3resume.storage.base import (
     Line,
     NewUpload,
     ObjectStore,
+    Requests,
     Written,
 )
 from airflow_provider_s3resume.storage.layers import Layer
@@ -160,6 +161,23 @@ class MemoryExpress:
         self._under_way = 0
         self._held: list[MemoryLine] = []
         self._changed = threading.Condition()
+
+    @property
+    def can_fork(self) -> bool:
+        """Tell that it cannot: what a forked process wrote would be lost."""
+        return False
+
+    def after_fork(self) -> None:
+        """Not be called."""
+        raise AssertionError
+
+    def made(self) -> Requests:
+        """Return nothing."""
+        return Requests()
+
+    def add_made(self, requests: Requests) -> None:
+        """Not be called."""
+        raise AssertionError(requests)
 
     def is_open(self) -> bool:
         """Tell whether calls may be begun."""
