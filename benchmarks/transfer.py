@@ -4,8 +4,9 @@
 ``BENCH=--report`` writes table and plot of the last results into ``docs/performance.md``).
 
 Every copy is a process of its own. What counts is its CPU time, user and system, with that of all
-that it starts, and its time on the clock, both with its start: the interpreter, imports and
-clients. Null servers (``benchmarks/native``) make up what is read and compare what is written, and
+that it starts, and its time on the clock. A Python program's begin when its modules are imported,
+as those of a task do, which Airflow has imported before it runs; clients, connections and processes
+are made within them. ``also …-with-imports`` are the ratios of the whole processes. Null servers (``benchmarks/native``) make up what is read and compare what is written, and
 cost little, so that time on a clock can be measured beside them; a SeaweedFS is a real server, but
 takes most of the machine for itself. In a round the programs take turns, and each round begins
 with another one. A figure is the median of the rounds, a ratio the median of the rounds' own.
@@ -93,14 +94,14 @@ class Result:
         by_wall = target.figure in {"wall", "rate"} and BY_WALL in self.rounds
         return self.rounds[BY_WALL if by_wall and target.against == RCLONE else target.against]
 
-    def value(self, target: Target, *, without_start: bool = False) -> float:
+    def value(self, target: Target, *, with_imports: bool = False) -> float:
         """Return the median of the rounds' own ratios."""
         ours = self.rounds[ENGINE]
         if target.figure == "ideal":
             twins = self.rounds.get(target.against, [])
             ideals = [max(self.ideal_s, t.span) for t in twins] or [self.ideal_s] * len(ours)
             return statistics.median(i / o.span for i, o in zip(ideals, ours, strict=True))
-        prefix = "copy_" if without_start else ""
+        prefix = "" if with_imports else "copy_"
         name = prefix + ("cpu" if target.figure == "cpu" else "wall")
         pairs = zip(ours, self.against(target), strict=False)
         values = [(float(getattr(o, name)), float(getattr(t, name))) for o, t in pairs]
@@ -188,7 +189,7 @@ def told(found: Figures) -> str:
     """Return the figures of one run."""
     text = f"{found.wall:.2f} s, CPU {found.cpu:.2f} s"
     if found.copy_wall < found.wall:
-        text += f"; without start {found.copy_wall:.2f} s, CPU {found.copy_cpu:.2f} s"
+        text += f"; without imports {found.copy_wall:.2f} s, CPU {found.copy_cpu:.2f} s"
     if found.requests:
         text += f"; {found.requests} requests, {found.most_at_once} at once"
         text += f"; server's CPU {found.server_cpu:.2f} s"
@@ -200,13 +201,13 @@ def tell(result: Result) -> dict[str, dict[str, Any]]:
     case, ratios = result.case, dict[str, dict[str, Any]]()
     say(f"{case.name}: {case.title}")
     for name, found in result.rounds.items():
-        walls = f"{median(found, 'wall'):.2f} s ({median(found, 'copy_wall'):.2f} s)"
+        walls = f"{median(found, 'copy_wall'):.2f} s ({median(found, 'wall'):.2f} s)"
         per_gib = 2**30 / case.bytes
         cpu, bare = (median(found, n) * per_gib for n in ("cpu", "copy_cpu"))
-        pace = f"{case.bytes / 2**20 / median(found, 'wall'):.0f} MiB/s"
+        pace = f"{case.bytes / 2**20 / median(found, 'copy_wall'):.0f} MiB/s"
         if case.shape == "small":
-            pace = f"{case.objects / median(found, 'wall'):.0f} objects/s"
-        say(f"  {name}: {walls}, CPU-s/GiB {cpu:.2f} ({bare:.2f}), {pace}")
+            pace = f"{case.objects / median(found, 'copy_wall'):.0f} objects/s"
+        say(f"  {name}: {walls}, CPU-s/GiB {bare:.2f} ({cpu:.2f}), {pace}")
     for which, flags in result.flags.items():
         say(f"  rclone by {which}: {told_flags(flags)}")
     for target in case.targets:
@@ -215,12 +216,12 @@ def tell(result: Result) -> dict[str, dict[str, Any]]:
         say(f"ratio {target.name} {value:.3f} {target.bound:.2f} {verdict}")
         ratios[target.name] = {"value": value, "bound": target.bound, "verdict": verdict}
         if target.figure != "ideal":
-            bare = result.value(target, without_start=True)
-            say(f"also {target.name}-without-start {bare:.3f}")
-            ratios[target.name]["without_start"] = bare
+            whole = result.value(target, with_imports=True)
+            say(f"also {target.name}-with-imports {whole:.3f}")
+            ratios[target.name]["with_imports"] = whole
         elif target.against:
-            bare = Result.value(result, Target(name="", figure="ideal", against="", bound=0))
-            say(f"also {target.name}-by-latency-alone {bare:.3f}")
+            alone = Result.value(result, Target(name="", figure="ideal", against="", bound=0))
+            say(f"also {target.name}-by-latency-alone {alone:.3f}")
     return ratios
 
 

@@ -89,9 +89,9 @@ def copy_small(source: S3Client, target: S3Client, order: dict[str, Any]) -> Non
 def main() -> None:
     """Carry out the order."""
     order: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text())
+    spent, began = time.process_time(), time.time()
     source, target = client_of(order), client_of(order)
     copy: Callable[..., None] = copy_large if order["part_size"] else copy_small
-    spent, began = time.process_time(), time.time()
     copy(source, target, order)
     print(json.dumps({"began": began, "ended": time.time(), "cpu_before": spent}))
 

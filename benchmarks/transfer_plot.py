@@ -84,7 +84,8 @@ def _by_rclone(document: Document, program: str, figure: str) -> float:
     rounds: Mapping[str, list[dict[str, float]]] = document["rounds"]
     base = rounds.get("rclone-wall", rounds[RCLONE]) if figure == "wall" else rounds[RCLONE]
     pairs = zip(rounds[program] if program != RCLONE else base, base, strict=False)
-    return statistics.median(one[figure] / other[figure] for one, other in pairs)
+    name = f"copy_{figure}"
+    return statistics.median(one[name] / other[name] for one, other in pairs)
 
 
 def _names(shown: list[Document]) -> Iterator[str]:

@@ -25,7 +25,7 @@ class Figures:
     """What one copy took, in seconds.
 
     :param wall, cpu: of the whole process and all that it started.
-    :param copy_wall, copy_cpu: without its start, where it tells.
+    :param copy_wall, copy_cpu: without the interpreter's start and imports, where it tells.
     :param span: from the first request for an object to the last answer, as the server saw it.
     :param requests: that the server was asked, of all methods.
     :param others_cpu: of all else on the machine; much of it means that the time on the clock is

@@ -45,8 +45,8 @@ def _lines(cases: Mapping[str, Document]) -> Iterator[str]:
     how = "With less data than usual (`--quick`), measured" if less else "Measured"
     yield (
         f"{how} {first['at']} on {first['cores']} shared cores, Python {first['python']}, "
-        f"{first['rclone']}. Medians of the rounds; what stands in brackets is without the start "
-        "of the process: interpreter, imports and clients.\n"
+        f"{first['rclone']}. Medians of the rounds; what stands in brackets is with the "
+        "interpreter's start and imports.\n"
     )
     yield from _table(cases, "CPU, s/GiB, or ms an object where they are small", _cpu)
     yield from _table(cases, "wall, s", _wall)
@@ -78,7 +78,7 @@ def _cpu(document: Document, program: str) -> str:
         return ""
     small = document["shape"] == "small"
     scale = 1000 / document["objects"] if small else (1 << 30) / document["bytes"]
-    return f"{whole * scale:.2f}" + (f" ({bare * scale:.2f})" if bare < whole else "")
+    return f"{bare * scale:.2f}" + (f" ({whole * scale:.2f})" if bare < whole else "")
 
 
 def _wall(document: Document, program: str) -> str:
@@ -87,16 +87,16 @@ def _wall(document: Document, program: str) -> str:
     whole, bare = (median(document, program, name) for name in ("wall", "copy_wall"))
     if whole is None or bare is None:
         return ""
-    return f"{whole:.2f}" + (f" ({bare:.2f})" if bare < whole else "")
+    return f"{bare:.2f}" + (f" ({whole:.2f})" if bare < whole else "")
 
 
 def _ratios(cases: Mapping[str, Document]) -> Iterator[str]:
-    yield "| ratio, medians of the rounds' own | value | without start | target | |"
+    yield "| ratio, medians of the rounds' own | value | with imports | target | |"
     yield "|---|---|---|---|---|"
     for document in cases.values():
         for name, ratio in document["ratios"].items():
-            bare = ratio.get("without_start")
-            told = "" if bare is None else f"{bare:.2f}"
+            whole = ratio.get("with_imports")
+            told = "" if whole is None else f"{whole:.2f}"
             least = "≥" if ("-rate-" in name or name.endswith("-ideal")) else "≤"
             value, bound, verdict = ratio["value"], ratio["bound"], ratio["verdict"]
             yield f"| `{name}` | {value:.2f} | {told} | {least} {bound:.2f} | {verdict} |"
