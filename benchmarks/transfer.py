@@ -6,10 +6,12 @@
 Every copy is a process of its own. What counts is its CPU time, user and system, with that of all
 that it starts, and its time on the clock. A Python program's begin when its modules are imported,
 as those of a task do, which Airflow has imported before it runs; clients, connections and processes
-are made within them. ``also …-with-imports`` are the ratios of the whole processes. Null servers (``benchmarks/native``) make up what is read and compare what is written, and
-cost little, so that time on a clock can be measured beside them; a SeaweedFS is a real server, but
-takes most of the machine for itself. In a round the programs take turns, and each round begins
-with another one. A figure is the median of the rounds, a ratio the median of the rounds' own.
+are made within them. ``also …-with-imports`` are the ratios of the whole processes.
+
+Null servers (``benchmarks/native``) make up what is read and compare what is written, and cost
+little, so that time on a clock can be measured beside them; a SeaweedFS is a real server, but takes
+most of the machine for itself. In a round the programs take turns, and each round begins with
+another one. A figure is the median of the rounds, a ratio the median of the rounds' own.
 
 What each is:
 
