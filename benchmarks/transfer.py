@@ -5,8 +5,9 @@
 
 Every copy is a process of its own. What counts is its CPU time, user and system, with that of all
 that it starts, and its time on the clock. A Python program's begin when its modules are imported,
-as those of a task do, which Airflow has imported before it runs; clients, connections and processes
-are made within them. ``also …-with-imports`` are the ratios of the whole processes.
+which takes each task the same (0.4 s, beside the two seconds of Airflow's own), however much it
+copies; clients, connections and further processes are made after that, and count. ``also
+…-with-imports`` are the ratios of the whole processes.
 
 Null servers (``benchmarks/native``) make up what is read and compare what is written, and cost
 little, so that time on a clock can be measured beside them; a SeaweedFS is a real server, but takes
