@@ -27,6 +27,7 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from airflow_provider_s3resume.exceptions import S3ResumeError
@@ -63,6 +64,7 @@ _TOLD_AT_ONCE: Final = 64
 _TOLD_EVERY_S: Final = 0.1
 _FINISHERS: Final = 2
 _SIDES: Final = 2
+_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 _VALUES: Final = attrgetter(*Outcome.__slots__)
 _LOGGER: Final = "airflow_provider_s3resume"
 _DONE, _FAILED, _REFUSED, _LOG, _END = range(5)
@@ -122,9 +124,18 @@ def is_alone() -> bool:
     return os.name == "posix" and set(threading.enumerate()) <= known
 
 
-def usable_processors() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+def usable_processors(quota: Path = _QUOTA) -> int:
+    """Return how many processors this process may use, whole ones.
+
+    :param quota: what a container is allowed: microseconds of processor time, or ``max``, in each
+        so many microseconds (cgroup v2).
+    """
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    try:
+        allowed, _, period = quota.read_text().partition(" ")
+        return count if allowed == "max" else min(count, int(allowed) // int(period))
+    except (OSError, ValueError, ZeroDivisionError):
+        return count
 
 
 @dataclass(slots=True, eq=False)
