@@ -19,6 +19,7 @@ import logging
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -121,7 +122,7 @@ def is_alone() -> bool:
     The main thread waits for this one, if it is another; what else there is, nobody knows.
     """
     known = {threading.main_thread(), threading.current_thread()}
-    return os.name == "posix" and set(threading.enumerate()) <= known
+    return sys.platform == "linux" and set(threading.enumerate()) <= known
 
 
 def usable_processors(quota: Path = _QUOTA) -> int:
@@ -219,6 +220,7 @@ class Crew:
             # Somebody else may wait for whatever child there is.
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(process.pid, 0)
+            process.told.close()
         self._work.close()
         self._alive.close()
 
