@@ -7,7 +7,6 @@ ordinary way, which can tell, wait and repeat.
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
@@ -82,21 +81,29 @@ class Exchange(Generic[T]):
         self._sink = sink
         self._finish = finish
         self._translate = translate
-        self._ahead = bytearray()
+        self._ahead = b""
         self._head: Head | None = None
-        self._refusal = bytearray()
+        self._refusal: bytes | bytearray = b""
         self._filled = 0
         self._error: BaseException | None = None
         self._sent = False
-        awaited = Awaited.BODY if sink is not None else Awaited.SMALL
-        self._pace = Pace(line.patience, line.no_byte_s, awaited)
+        self._awaited = Awaited.BODY if sink is not None else Awaited.SMALL
+        # Most exchanges have ended before anybody looks at their pace.
+        self._pace: Pace | None = None
+        self._sent_at = 0.0
         self._moved = 0
         self._looked_at = self._moved_at = time.monotonic()
 
     def advance(self) -> bool:
         """Do what can be done without waiting; tell whether the exchange has ended."""
         try:
-            return (self._sent or self._send()) and self._receive()
+            if not self._sent:
+                ended = self._send()
+                # What has just been sent is not answered yet. To ask for the answer costs a system
+                # call, and whoever waits for the line is told when it is there.
+                if not self._sent or not self.line.transport.has_ahead():
+                    return ended
+            return self._receive()
         except BlockingIOError:
             return False
         except (OSError, ValueError) as error:
@@ -113,14 +120,24 @@ class Exchange(Generic[T]):
             self._error = StalledError(f"the connection was given up: no byte for {idle:.0f} s")
             return True
         try:
+            pace = self._pace or self._begin_pace()
             if not self._sent or self._head is not None:
-                self._pace.judge(spent, moved)
+                pace.judge(spent, moved)
             else:
-                self._pace.left_s()
+                pace.left_s()
         except StalledError as error:
             self._error = error
             return True
         return False
+
+    def _begin_pace(self) -> Pace:
+        """Return the pace of an exchange that lasts, as if it had been there from the start."""
+        pace = self._pace = Pace(self.line.patience, self.line.no_byte_s, self._awaited)
+        if self._sent:
+            pace.begin_answer(self._sent_at)
+        if self._head is not None:
+            pace.begin_body()
+        return pace
 
     def result(self) -> T:
         """Return what the answer says.
@@ -140,31 +157,37 @@ class Exchange(Generic[T]):
             raise
 
     def _send(self) -> bool:
+        """Send what can be sent; tell whether the exchange has ended, refused before it was."""
         transport = self.line.transport
         try:
             while self._pieces:
                 taken = transport.send(*self._pieces)
                 self._moved += taken
-                self._pieces = behind(self._pieces, taken)
+                whole = taken == sum(map(len, self._pieces))
+                self._pieces = [] if whole else behind(self._pieces, taken)
             transport.flush()
         except BlockingIOError:
             self.wants_to_write = True
             # Whoever refuses a request may do so before it has come.
-            with contextlib.suppress(BlockingIOError):
+            try:
                 return self._receive()
-            return False
+            except BlockingIOError:
+                return False
         except (BrokenPipeError, ConnectionResetError):
             # A refusal may be there to be read.
             self._pieces, self.wants_to_write = [], False
             return self._receive()
         self._sent, self.wants_to_write = True, False
-        self._pace.begin_answer()
-        return True
+        self._sent_at = time.monotonic()
+        if self._pace is not None:
+            self._pace.begin_answer(self._sent_at)
+        return False
 
     def _receive(self) -> bool:
         if self._head is None:
             self._head = self._read_head()
-            self._pace.begin_body()
+            if self._pace is not None:
+                self._pace.begin_body()
             if not self._expects(self._head):
                 unexpected = self._sink is not None and self._head.status in _SUCCESS
                 return self._end(self._head.length == 0 and not unexpected)
@@ -199,8 +222,7 @@ class Exchange(Generic[T]):
         while True:
             end = self._ahead.find(_heads.END)
             if end >= 0:
-                data = bytes(self._ahead[:end])
-                del self._ahead[: end + len(_heads.END)]
+                data, self._ahead = self._ahead[:end], self._ahead[end + len(_heads.END) :]
                 if not _heads.is_interim(data):
                     return _heads.parse_head(data, self._method)
                 continue
@@ -211,13 +233,15 @@ class Exchange(Generic[T]):
             if not count:
                 raise ConnectionResetError("the connection was closed without an answer")
             self._moved += count
-            self._ahead += scratch[:count]
+            # Mostly there was nothing before, and this is all.
+            self._ahead += bytes(scratch[:count])
 
     def _take_ahead(self, sink: memoryview) -> None:
-        count = min(len(self._ahead), len(sink))
-        sink[:count] = self._ahead[:count]
-        del self._ahead[:count]
-        self._filled = count
+        ahead = self._ahead
+        count = self._filled = min(len(ahead), len(sink))
+        if count:
+            sink[:count] = ahead[:count] if count < len(ahead) else ahead
+            self._ahead = ahead[count:]
 
     def _end(self, whole: bool) -> bool:  # noqa: FBT001 - one caller's word
         head = self._head

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,13 +15,16 @@ _TELLING: Final = 10
 _STATUS: Final = re.compile(r"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [^\r\n]*)?")
 _BREAKS: Final = re.compile(r"[\r\n\0]")
 _LENGTH: Final = re.compile(r"[0-9]{1,19}")
+_NAMES: Final[dict[str, str]] = {}
+"""Names that were looked at, as they came; services write each always in the same way."""
+_MOST_NAMES: Final = 512
 
 
 class ProtocolError(OSError):
     """What the peer answers is no HTTP, or cannot be told from something else."""
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class Head:
     """The head of an answer.
 
@@ -47,10 +50,26 @@ def request_head(
     """
     lines = [f"{method} {target} HTTP/1.1"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
-    if any(map(_BREAKS.search, lines)):
+    check_lines(lines)
+    return encoded("\r\n".join([*lines, "", ""]), encoding)
+
+
+def check_lines(lines: Iterable[str]) -> None:
+    """Refuse what would be another line of a head.
+
+    :raises ValueError: for a line break; the text does not hold it.
+    """
+    if _BREAKS.search("".join(lines)):
         raise ValueError("Invalid header value: it has a line break")
+
+
+def encoded(head: str, encoding: str = "utf-8") -> bytes:
+    """Return a head as it is sent.
+
+    :raises ValueError: if a header cannot be written so; the text does not hold it.
+    """
     try:
-        return "\r\n".join([*lines, "", ""]).encode(encoding)
+        return head.encode(encoding)
     except UnicodeEncodeError:
         problem = ValueError(f"Invalid header value: it cannot be written as {encoding}")
     # Not where the other is being handled: that one holds the header.
@@ -62,10 +81,13 @@ def parse_head(data: bytes, method: str) -> Head:
 
     :raises ProtocolError: if it is none, or could be read in two ways.
     """
-    lines = data.decode("latin-1").split("\r\n")
-    found = _STATUS.fullmatch(lines[0])
+    text = data.decode("latin-1")
+    first, *lines = text.split("\r\n")
+    found = _STATUS.fullmatch(first)
     if found is None:
-        raise ProtocolError(f"no HTTP answer: {lines[0][:40]!r}")
+        raise ProtocolError(f"no HTTP answer: {first[:40]!r}")
+    if not text.count("\n") == text.count("\r") == len(lines):
+        raise ProtocolError("a line break that is none of HTTP's")
     status, headers = int(found[2]), _headers(lines)
     chunked = headers.get("transfer-encoding", "").lower()
     if chunked not in {"", "chunked"}:
@@ -75,13 +97,8 @@ def parse_head(data: bytes, method: str) -> Head:
         length, chunked = 0, ""
     ends_itself = bool(chunked) or length is not None
     close = "close" in headers.get("connection", "").lower()
-    return Head(
-        status=status,
-        headers=headers,
-        length=length,
-        chunked=bool(chunked),
-        keeps=ends_itself and not close and found[1] == "1",
-    )
+    keeps = ends_itself and not close and found[1] == "1"
+    return Head(status, headers, length, bool(chunked), keeps)
 
 
 def is_telling(data: bytes | bytearray) -> bool:
@@ -96,14 +113,25 @@ def is_interim(data: bytes | bytearray) -> bool:
 
 def _headers(lines: list[str]) -> dict[str, str]:
     headers: dict[str, str] = {}
-    for line in lines[1:]:
-        name, colon, value = line.partition(":")
-        # A line that begins with a blank would go on with the one before (obs-fold): none here.
-        if not colon or not name or " " in name or "\t" in name or "\n" in line or "\r" in line:
+    for line in lines:
+        given, colon, value = line.partition(":")
+        if not colon:
             raise ProtocolError("a header line that is none")
-        name, value = name.lower(), value.strip(" \t")
+        name = _NAMES.get(given) or _name(given)
+        value = value.strip(" \t")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers
+
+
+def _name(given: str) -> str:
+    """Return a header's name in lower case, and remember it."""
+    # A line that begins with a blank would go on with the one before (obs-fold): none here.
+    if not given or " " in given or "\t" in given:
+        raise ProtocolError("a header line that is none")
+    if len(_NAMES) >= _MOST_NAMES:
+        _NAMES.clear()
+    name = _NAMES[given] = given.lower()
+    return name
 
 
 def _length(given: str | None) -> int | None:

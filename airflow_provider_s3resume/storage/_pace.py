@@ -127,10 +127,10 @@ class Pace:
         self._start_over()
         self._deadline = None
 
-    def begin_answer(self) -> None:
-        """Judge by the deadline from now on."""
+    def begin_answer(self, at: float | None = None) -> None:
+        """Judge by the deadline from now on, or from a moment before (monotonic)."""
         self._start_over()
-        self._begin_deadline()
+        self._begin_deadline(at)
 
     def begin_body(self) -> None:
         """Judge an object's bytes by their pace; whatever else is answered, by the deadline."""
@@ -142,8 +142,8 @@ class Pace:
     def _start_over(self) -> None:
         self._waited, self._moved = 0.0, 0
 
-    def _begin_deadline(self) -> None:
-        self._began = time.monotonic()
+    def _begin_deadline(self, at: float | None = None) -> None:
+        self._began = time.monotonic() if at is None else at
         self._deadline = self._began + self._deadline_s
 
     def left_s(self) -> float | None:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
 import botocore
@@ -35,11 +35,11 @@ from botocore.exceptions import (
 from botocore.httpsession import get_cert_path
 from botocore.parsers import create_parser
 
-from airflow_provider_s3resume.storage import _heads
 from airflow_provider_s3resume.storage._connection import AnsweredEarlyError, Connection
 from airflow_provider_s3resume.storage._connections import Connections, Place, Waits
 from airflow_provider_s3resume.storage._direct_body import DirectBody
 from airflow_provider_s3resume.storage._pace import Awaited, Patience
+from airflow_provider_s3resume.storage._s3_forms import Forms
 from airflow_provider_s3resume.storage._s3_shapes import Shapes, quoted_key
 from airflow_provider_s3resume.storage._sigv4 import UNSIGNED, UNSIGNED_TRAILED, Signer
 from airflow_provider_s3resume.storage._tls import tls_context
@@ -87,6 +87,9 @@ _OTHER_REGION: Final = frozenset(
 _CAPTURE: ContextVar[list[_Captured] | None] = ContextVar("captured", default=None)
 
 
+_UNKNOWN: Final = object()
+
+
 class MovedError(Exception):
     """The bucket is elsewhere: botocore finds out where, and the call is to be made by it."""
 
@@ -118,28 +121,13 @@ class _Captured:
 class _Template:
     """What all requests of an operation have in common.
 
-    :param path: up to the key.
-    :param headers: by lower-case name.
+    :param forms: their heads.
     :param auth: gives the credentials of the moment; ``None`` for requests that are not signed.
     """
 
     pool: Connections
-    path: str
-    headers: Mapping[str, str]
-    signer: Signer
+    forms: Forms
     auth: Callable[[], Any] | None
-
-    def sign(
-        self, method: str, path: str, query: str, headers: Mapping[str, str], trailer: str | None
-    ) -> Mapping[str, str]:
-        """Return the headers that sign a request."""
-        if self.auth is None:
-            return {}
-        payload = UNSIGNED if trailer is None else UNSIGNED_TRAILED
-        credentials = self.auth().credentials
-        if credentials is None:
-            raise NoCredentialsError
-        return self.signer.sign(method, path, query, headers, payload, credentials)
 
 
 def _capture(
@@ -315,15 +303,17 @@ class Direct:
         if template is None:
             raise MovedError(operation)
         shapes = self._shapes[operation]
-        path = template.path + quoted_key(key)
+        given = shapes.headers(parameters)
+        given.update(more)
+        credentials = None
+        if template.auth is not None:
+            credentials = template.auth()
+            if credentials is None:
+                raise NoCredentialsError
+        payload = UNSIGNED if trailer is None else UNSIGNED_TRAILED
         query = shapes.query(parameters)
-        headers = {**template.headers, **shapes.headers(parameters), **more}
-        headers.update(template.sign(shapes.method, path, query, headers, trailer))
-        # As http.client does: else any coding would be welcome. Proxies change it, so it is not
-        # signed.
-        headers["accept-encoding"] = "identity"
-        target = f"{path}?{query}" if query else path
-        return template.pool, _heads.request_head(shapes.method, target, headers)
+        head = template.forms.head(quoted_key(key), query, given, payload, credentials)
+        return template.pool, head
 
     def _exchange(
         self, connection: Connection, operation: str, head: bytes, pieces: Iterable[memoryview]
@@ -376,9 +366,10 @@ class Direct:
     # What is known of the bucket.
 
     def _template(self, operation: str) -> _Template | None:
-        with self._lock:
-            if operation in self._templates:
-                return self._templates[operation]
+        # Looked up without the lock: what is found there is whole.
+        found = self._templates.get(operation, _UNKNOWN)
+        if found is not _UNKNOWN:
+            return cast("_Template | None", found)
         made = self._make_template(operation)
         with self._lock:
             self._templates[operation] = made
@@ -397,7 +388,7 @@ class Direct:
         if not found or behind or proxied or parts.scheme not in _PORTS:
             return None
         model = self._client.meta.service_model.operation_model(operation)
-        self._shapes[operation] = Shapes(model)
+        shapes = self._shapes[operation] = Shapes(model)
         headers = {n.lower(): v for n, v in request.headers.items() if not _is_its_own(n)}
         headers["host"] = parts.netloc
         signing = _signing(captured)
@@ -405,9 +396,7 @@ class Direct:
             return None
         return _Template(
             pool=self._pool(parts.scheme, parts.netloc),
-            path=parts.path,
-            headers=headers,
-            signer=signing[0],
+            forms=Forms(shapes.method, parts.path, headers, signing[0]),
             auth=signing[1],
         )
 
@@ -455,14 +444,14 @@ class Direct:
             raise EndpointConnectionError(endpoint_url=url, error=error) from error
 
 
-def _signing(captured: _Captured) -> tuple[Signer, Callable[[], Any] | None] | None:
-    """Return what signs as botocore signs, ``None`` if nothing here does.
+def _signing(captured: _Captured) -> tuple[Signer | None, Callable[[], Any] | None] | None:
+    """Return what signs as botocore signs, and with what; ``None`` if nothing here does.
 
     botocore signs a request; ours has to come out the same.
     """
     given = captured.request.context.get("signing", {})
     if captured.signature is botocore.UNSIGNED:
-        return Signer("", ""), None
+        return None, None
     if captured.signature not in _SIGNATURES or given.get("request_credentials") is not None:
         return None
     region, service = given.get("region", captured.region), given.get("signing_name", captured.name)
@@ -471,8 +460,9 @@ def _signing(captured: _Captured) -> tuple[Signer, Callable[[], Any] | None] | N
     request = AWSRequest(method="GET", url=url, headers={"If-Match": '"a  b"', "Range": "0"})
     request.context.update({k: v for k, v in captured.request.context.items() if k != "checksum"})
     used = auth()
+    credentials = partial(_credentials, captured.signer, auth)
     if used.credentials is None:
-        return Signer(region, service), auth
+        return Signer(region, service), credentials
     used.add_auth(request)
     theirs = {name.lower(): value for name, value in request.headers.items()}
     ours = Signer(region, service)
@@ -480,7 +470,13 @@ def _signing(captured: _Captured) -> tuple[Signer, Callable[[], Any] | None] | N
     path, at = urlsplit(url).path, theirs["x-amz-date"]
     made = ours.sign("GET", path, "", asked, UNSIGNED, used.credentials, at)
     same = all(theirs.get(name) == value for name, value in made.items())
-    return (ours, auth) if same else None
+    return (ours, credentials) if same else None
+
+
+def _credentials(signer: Any, auth: Callable[[], Any]) -> Any:  # noqa: ANN401 - botocore's own
+    """Return the frozen credentials of the moment, where they are known without a whole signer."""
+    held = getattr(signer, "_credentials", None)
+    return auth().credentials if held is None else held.get_frozen_credentials()
 
 
 def is_error(said: bytes) -> bool:

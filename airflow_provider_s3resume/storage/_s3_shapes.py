@@ -101,6 +101,8 @@ class Shapes:
 
     def query(self, parameters: Mapping[str, Any]) -> str:
         """Return the query that parameters make, sorted by name."""
+        if self._in_query.keys().isdisjoint(parameters):
+            return ""
         pairs = [
             f"{wire}={quote(str(parameters[name]), safe=_QUERY_SAFE)}"
             for name, wire in self._in_query.items()

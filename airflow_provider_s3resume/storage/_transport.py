@@ -107,6 +107,10 @@ class Transport:
         except BlockingIOError:
             return None
 
+    def has_ahead(self) -> bool:
+        """Tell whether more was read from the socket than was given out: nobody tells of that."""
+        return False
+
     def is_quiet(self) -> bool:
         """Tell whether an idle connection is still one, with nothing unexpected to read."""
         try:
@@ -160,17 +164,21 @@ class TlsTransport(Transport):
         :raises BlockingIOError: if nothing that can be decrypted came within a step.
         """
         done, wanted, read, until = 0, len(view), self._tls.read, None
+        incoming = self._incoming
         try:
             while done < wanted:
-                try:
-                    # One call decrypts one record.
-                    count = cast("int", read(wanted - done, view[done:]))
-                except ssl.SSLWantReadError:
+                if not incoming.pending and not incoming.eof and not self._tls.pending():
+                    # To ask for what is not there costs an exception.
                     if done and not whole:
                         return done
                     until = self._within_step(until)
                     if not self._fetch(wanted - done):
-                        self._incoming.write_eof()
+                        incoming.write_eof()
+                try:
+                    # One call decrypts one record.
+                    count = cast("int", read(wanted - done, view[done:] if done else view))
+                except ssl.SSLWantReadError:
+                    # A part of a record, which is not asked for again until more has come.
                     continue
                 if not count:
                     break
@@ -230,6 +238,10 @@ class TlsTransport(Transport):
             return None
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
             return 0
+
+    def has_ahead(self) -> bool:
+        """Tell whether something can be decrypted without the socket."""
+        return bool(self._incoming.pending or self._tls.pending())
 
     def is_quiet(self) -> bool:
         """Tell whether an idle connection is still one; session tickets may have come."""
