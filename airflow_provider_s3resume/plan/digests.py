@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _MD5_HEX = re.compile(r"[0-9a-f]{32}\Z")
+_ETAGS = 1024
+"""ETags whose forms are known: each is looked at some ten times while its object is copied."""
 _COMPOSITE = re.compile(r"([0-9a-f]{32})-([1-9][0-9]{0,4})\Z")
 
 
@@ -76,6 +78,7 @@ COMBINABLE = frozenset(_CRCS)
 """Algorithms whose full-object value follows from the parts' values and lengths."""
 
 
+@lru_cache(maxsize=_ETAGS)
 def normal_etag(etag: str | None) -> str | None:
     """Return an ETag without quotes and weak mark, in lower case, or ``None`` if it is empty."""
     if etag is None:
@@ -84,6 +87,7 @@ def normal_etag(etag: str | None) -> str | None:
     return bare.lower() or None
 
 
+@lru_cache(maxsize=_ETAGS)
 def md5_of_etag(etag: str | None) -> str | None:
     """Return the hexadecimal MD5 that a plain ETag has the form of, else ``None``.
 
@@ -94,6 +98,7 @@ def md5_of_etag(etag: str | None) -> str | None:
     return bare if bare is not None and _MD5_HEX.match(bare) else None
 
 
+@lru_cache(maxsize=_ETAGS)
 def part_count_of_etag(etag: str | None) -> int | None:
     """Return N of a composite ETag ``<md5>-N``, else ``None``."""
     found = _COMPOSITE.match(normal_etag(etag) or "")
@@ -136,12 +141,16 @@ def compare_etags(one: str | None, other: str | None, *, encrypted: bool = False
 
 def compare_checksums(one: Iterable[Checksum], other: Iterable[Checksum]) -> Match:
     """Compare by any full-object checksum that both sides hold for the same algorithm."""
-    theirs = {c.algorithm: c.value for c in other if c.full_object}
+    theirs = [checksum for checksum in other if checksum.full_object]
     verdict = Match.UNKNOWN
     for checksum in one:
-        if not checksum.full_object or checksum.algorithm not in theirs:
+        if not checksum.full_object:
             continue
-        if theirs[checksum.algorithm] != checksum.value:
+        # Of several in one algorithm the last one counts.
+        same = [c.value for c in theirs if c.algorithm is checksum.algorithm]
+        if not same:
+            continue
+        if same[-1] != checksum.value:
             return Match.DIFFERENT
         verdict = Match.SAME
     return verdict

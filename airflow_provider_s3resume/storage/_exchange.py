@@ -101,7 +101,7 @@ class Exchange(Generic[T]):
                 ended = self._send()
                 # What has just been sent is not answered yet. To ask for the answer costs a system
                 # call, and whoever waits for the line is told when it is there.
-                if not self._sent or not self.line.transport.has_ahead():
+                if ended or not self._has_ahead():
                     return ended
             return self._receive()
         except BlockingIOError:
@@ -109,6 +109,9 @@ class Exchange(Generic[T]):
         except (OSError, ValueError) as error:
             self._error = error
             return True
+
+    def _has_ahead(self) -> bool:
+        return self._sent and self.line.transport.has_ahead()
 
     def look(self, now: float) -> bool:
         """Judge what has moved since the last look; tell whether the exchange has ended."""

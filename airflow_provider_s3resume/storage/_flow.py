@@ -164,6 +164,12 @@ class Flow:
 
     def accept(self, now: float, began: float) -> None:
         """Count the end of a request that was carried out, or refused for a reason of its own."""
+        if self._limit is None:
+            # Nearly always.
+            self.in_flight -= 1
+            self._see(now, accepted=True)
+            self._accepted_at = now
+            return
         self._forget(now)
         is_new = self._end(began)
         self._see(now, accepted=True)

@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 
 _SUCCESS: Final = range(200, 300)
 _GET, _PUT = "GetObject", "PutObject"
+_TOGETHER: Final = 8 * 1024
+"""Bodies up to this are sent in one piece with the head, and encrypted as one: that costs less than
+a copy of so many bytes."""
 Parameters = dict[str, Any]
 PutParameters = Callable[
     [str, "NewUpload", "Checksum | None", "Condition | None", "str | None"], Parameters
@@ -104,7 +107,7 @@ class S3Express:
         """Begin to read an object whole."""
         parameters = {**identity_parameters(identity), **self._common}
         finish = partial(self._read, key, identity)
-        return self._begin(line, _GET, key, parameters, {}, [], sink, finish)
+        return self._begin(line, _GET, key, parameters, {}, None, sink, finish)
 
     def put(
         self,
@@ -122,7 +125,7 @@ class S3Express:
         given = {**parameters, **self._common}
         sent = {name.lower(): text for name, text in raw_headers(upload).items()}
         sent["content-length"] = str(len(body))
-        return self._begin(line, _PUT, key, given, sent, [body], None, self._written(key))
+        return self._begin(line, _PUT, key, given, sent, body, None, partial(self._written, key))
 
     def _begin(
         self,
@@ -131,52 +134,65 @@ class S3Express:
         key: str,
         parameters: Parameters,
         headers: dict[str, str],
-        pieces: list[memoryview],
+        body: memoryview | None,
         sink: memoryview | None,
         finish: Callable[[Head, bytes], Any],
     ) -> Exchange[Any]:
-        subject = self._subject(key)
-        with translated(operation, subject):
-            try:
-                place, head = self._direct.request(operation, key, parameters, headers)
-            except MovedError as error:
-                raise TransientStoreError(operation, subject, "the bucket is elsewhere") from error
+        problem: BaseException | None = None
+        try:
+            place, head = self._direct.request(operation, key, parameters, headers)
+        except Exception as error:  # noqa: BLE001 - what is none of the store's is raised as it is
+            problem = self._not_begun(operation, key, error)
+        if problem is not None:
+            # Not where the other is being handled: that one may hold what is secret.
+            raise problem
         if place is not line.place:
-            raise TransientStoreError(operation, subject, "the line leads elsewhere")
+            raise TransientStoreError(operation, self._subject(key), "the line leads elsewhere")
+        if body is not None and len(body) <= _TOGETHER:
+            pieces = [memoryview(b"".join((head, body)))]
+        else:
+            pieces = [memoryview(head)] if body is None else [memoryview(head), body]
         return Exchange(
             cast("ExchangeLine", line),
-            "PUT" if pieces else "GET",
-            [memoryview(head), *(piece for piece in pieces if piece)],
+            "GET" if body is None else "PUT",
+            pieces,
             sink=sink,
             finish=finish,
-            translate=partial(_translate, operation, subject),
+            translate=partial(self._translate, operation, key),
         )
+
+    def _not_begun(self, operation: str, key: str, error: Exception) -> BaseException:
+        if isinstance(error, MovedError):
+            told = TransientStoreError(operation, self._subject(key), "the bucket is elsewhere")
+            told.__cause__ = error
+            return told
+        return self._translate(operation, key, error)
+
+    def _translate(self, operation: str, key: str, error: BaseException) -> BaseException:
+        return _translate(operation, self._subject(key), error)
 
     def _read(self, key: str, identity: SourceIdentity, head: Head, refusal: bytes) -> ObjectInfo:
         subject = self._subject(key)
-        self._check_success(_GET, subject, head, refusal)
+        if head.status not in _SUCCESS:
+            self._refuse(_GET, subject, head, refusal)
         answer = self._direct.answer(_GET, head)
         info = object_info(key, answer, identity.size)
         check_identity(info, identity, subject)
         check_answer(answer, None, identity.size, subject)
         return info
 
-    def _written(self, key: str) -> Callable[[Head, bytes], Written]:
-        def finish(head: Head, refusal: bytes) -> Written:
-            said_error = head.status in _SUCCESS and is_error(refusal)
-            status = 500 if said_error else head.status
-            self._check_success(_PUT, self._subject(key), replace(head, status=status), refusal)
-            return written(self._direct.answer(_PUT, head))
+    def _written(self, key: str, head: Head, refusal: bytes) -> Written:
+        if head.status not in _SUCCESS:
+            self._refuse(_PUT, self._subject(key), head, refusal)
+        if refusal and is_error(refusal):
+            self._refuse(_PUT, self._subject(key), replace(head, status=500), refusal)
+        return written(self._direct.answer(_PUT, head))
 
-        return finish
-
-    def _check_success(self, operation: str, subject: str, head: Head, refusal: bytes) -> None:
-        """Return if an answer is a success.
+    def _refuse(self, operation: str, subject: str, head: Head, refusal: bytes) -> None:
+        """Raise what is wrong with an answer that is no success.
 
         :raises StoreError: as its body says, or its status where there is no body.
         """
-        if head.status in _SUCCESS:
-            return
         with translated(operation, subject):
             try:
                 self._direct.refuse(operation, head, refusal)

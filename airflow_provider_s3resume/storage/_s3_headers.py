@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -30,6 +32,8 @@ CHECKSUM_PARAMETERS: Final = {
     if algorithm not in {ChecksumAlgorithm.CRC64XZ, ChecksumAlgorithm.MD5}
 }
 _FULL_OBJECT_ONLY: Final = ChecksumAlgorithm.CRC64NVME
+_LAST_ASKED: Final[list[tuple[NewUpload, Mapping[str, Any]] | None]] = [None]
+"""What the last upload asked for: the same one serves many objects (``transfer.attributes``)."""
 _WORD: Final = re.compile(r"=\?UTF-8\?B\?([A-Za-z0-9+/=]+)\?=")
 
 
@@ -65,12 +69,15 @@ def condition_parameters(condition: Condition | None) -> Parameters:
     return {"IfNoneMatch": "*"}
 
 
-def upload_parameters(upload: NewUpload) -> Parameters:
+def upload_parameters(upload: NewUpload) -> Mapping[str, Any]:
     """Return what an object shall have besides its bytes; ``Expires`` is not among it.
 
     Metadata that is not ASCII is written as RFC 2047 words, the form in which Amazon S3 itself
     gives such values back ("Working with object metadata"); ASCII travels unchanged.
     """
+    known = _LAST_ASKED[0]
+    if known is not None and known[0] is upload:
+        return known[1]
     attributes, options = upload.attributes, upload.options
     given = {
         "ContentType": attributes.content_type,
@@ -85,12 +92,15 @@ def upload_parameters(upload: NewUpload) -> Parameters:
         "ServerSideEncryption": options.encryption,
         "SSEKMSKeyId": options.kms_key_id,
     }
-    return {name: value for name, value in given.items() if value}
+    made = {name: value for name, value in given.items() if value}
+    # Replaced as a whole: threads see one or the other.
+    _LAST_ASKED[0] = (upload, made)
+    return made
 
 
 def create_parameters(upload: NewUpload) -> Parameters:
     """Return the parameters of CreateMultipartUpload; ``Expires`` is not among them."""
-    parameters = upload_parameters(upload)
+    parameters = dict(upload_parameters(upload))
     algorithm = upload.algorithm
     if algorithm in CHECKSUM_PARAMETERS and algorithm is not None:
         full = upload.full_object or algorithm is _FULL_OBJECT_ONLY
@@ -119,16 +129,13 @@ def _decoded(text: str) -> str:
 
 def checksums_of(answer: Mapping[str, Any]) -> tuple[Checksum, ...]:
     """Return the checksums in an answer; a composite one ends in ``-N``."""
-    kind = answer.get("ChecksumType")
-    return tuple(
-        Checksum(
-            algorithm=algorithm,
-            value=answer[name],
-            full_object="-" not in answer[name] and kind != "COMPOSITE",
-        )
-        for algorithm, name in CHECKSUM_PARAMETERS.items()
-        if answer.get(name)
-    )
+    found = []
+    for algorithm, name in CHECKSUM_PARAMETERS.items():
+        value = answer.get(name)
+        if value:
+            full = "-" not in value and answer.get("ChecksumType") != "COMPOSITE"
+            found.append(Checksum(algorithm=algorithm, value=value, full_object=full))
+    return tuple(found)
 
 
 def object_info(key: str, answer: Mapping[str, Any], size: int) -> ObjectInfo:
@@ -157,18 +164,44 @@ def object_info(key: str, answer: Mapping[str, Any], size: int) -> ObjectInfo:
 
 
 def _attributes(answer: Mapping[str, Any], headers: Mapping[str, str]) -> ContentAttributes:
-    metadata = answer.get("Metadata") or {}
-    return ContentAttributes(
-        content_type=meant(answer.get("ContentType")),
-        content_encoding=meant(answer.get("ContentEncoding")),
-        content_language=meant(answer.get("ContentLanguage")),
-        content_disposition=meant(answer.get("ContentDisposition")),
-        cache_control=meant(answer.get("CacheControl")),
+    get = answer.get
+    plain = _plain_attributes(
+        get("ContentType"),
+        get("ContentEncoding"),
+        get("ContentLanguage"),
+        get("ContentDisposition"),
+        get("CacheControl"),
         # botocore would parse it, and drop what is no date.
-        expires=meant(headers.get("expires")),
-        # Services that are written in Go send `X-Amz-Meta-Some-Name`.
-        metadata={name.lower(): _decoded(text) for name, text in metadata.items()},
-        website_redirect=meant(answer.get("WebsiteRedirectLocation")),
+        headers.get("expires"),
+        get("WebsiteRedirectLocation"),
+    )
+    metadata = get("Metadata")
+    if not metadata:
+        return plain
+    # Services that are written in Go send `X-Amz-Meta-Some-Name`.
+    given = {name.lower(): _decoded(text) for name, text in metadata.items()}
+    return replace(plain, metadata=given)
+
+
+@lru_cache(maxsize=256)
+def _plain_attributes(
+    content_type: str | None,
+    content_encoding: str | None,
+    content_language: str | None,
+    content_disposition: str | None,
+    cache_control: str | None,
+    expires: str | None,
+    website_redirect: str | None,
+) -> ContentAttributes:
+    """Return attributes without metadata: one of them serves all objects that have the same."""
+    return ContentAttributes(
+        content_type=meant(content_type),
+        content_encoding=meant(content_encoding),
+        content_language=meant(content_language),
+        content_disposition=meant(content_disposition),
+        cache_control=meant(cache_control),
+        expires=meant(expires),
+        website_redirect=meant(website_redirect),
     )
 
 

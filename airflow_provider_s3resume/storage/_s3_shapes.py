@@ -7,6 +7,7 @@ never called otherwise here than there. Bodies, and answers that are documents, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from botocore.model import OperationModel, StructureShape
 
 _KEY_SAFE: Final = "/~"
+_PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9/~_.\-]*")
 _QUERY_SAFE: Final = "-_.~"
 # Those that stand in the URL, or in no header.
 _APART: Final = frozenset({"Bucket", "Key", "Body", "ContentLength"})
@@ -113,17 +115,16 @@ class Shapes:
     def answer(self, headers: Mapping[str, str]) -> dict[str, Any]:
         """Return what an answer's headers say, as botocore would."""
         found: dict[str, Any] = {}
+        metadata: dict[str, str] = {}
+        answered, (name, prefix) = self._answered, self._answered_metadata or ("", "")
         for header, text in headers.items():
-            member = self._answered.get(header)
+            member = answered.get(header)
             if member is not None:
                 found[member.name] = member.read(text) if member.read else text
-        if self._answered_metadata is not None:
-            name, prefix = self._answered_metadata
-            found[name] = {
-                header[len(prefix) :]: text
-                for header, text in headers.items()
-                if header.startswith(prefix)
-            }
+            if prefix and header.startswith(prefix):
+                metadata[header[len(prefix) :]] = text
+        if prefix:
+            found[name] = metadata
         return found
 
 
@@ -134,4 +135,4 @@ def _placed(member: Any) -> tuple[str, str]:  # noqa: ANN401 - botocore's shapes
 
 def quoted_key(key: str) -> str:
     """Return a key as it stands in a URL, like botocore writes it."""
-    return quote(key, safe=_KEY_SAFE)
+    return key if _PLAIN_KEY.fullmatch(key) else quote(key, safe=_KEY_SAFE)

@@ -30,6 +30,7 @@ zeroed, for each (``transfer.allocation``), which takes longer than to encrypt t
 _RECORD: Final = 16 * 1024
 # What a record has beside its bytes: a header, a tag, and the padding that TLS 1.3 allows.
 _RECORD_FRAME: Final = 256
+_NOTHING: Final = memoryview(b"")
 _DRAIN: Final = 64 * 1024
 SCRATCH: Final = 16 * 1024
 _SCRATCH = threading.local()
@@ -154,7 +155,7 @@ class TlsTransport(Transport):
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
-        self._unsent = memoryview(b"")
+        self._unsent = _NOTHING
         self._promised = 0
         self._shake_hands(until)
 
@@ -201,7 +202,7 @@ class TlsTransport(Transport):
         taken = 0
         if not self._unsent:
             for piece in pieces:
-                part = piece[: _ENCRYPTED - taken]
+                part = piece if len(piece) <= _ENCRYPTED - taken else piece[: _ENCRYPTED - taken]
                 if part:
                     taken += self._tls.write(part)
             self._unsent = memoryview(self._outgoing.read())
@@ -218,8 +219,9 @@ class TlsTransport(Transport):
         :raises BlockingIOError: if nothing was sent within a step.
         """
         while self._unsent:
-            self._unsent = self._unsent[self._sock.send(self._unsent) :]
-        return not self._unsent
+            sent = self._sock.send(self._unsent)
+            self._unsent = self._unsent[sent:] if sent < len(self._unsent) else _NOTHING
+        return True
 
     def glance(self, view: memoryview) -> int | None:
         """Decrypt what is there without waiting: ``None`` for nothing yet, 0 for the end."""

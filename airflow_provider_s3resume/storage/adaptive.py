@@ -231,6 +231,8 @@ class Adaptive(Layer):
 class _CountedExchange(Generic[T]):
     """An exchange whose end is counted."""
 
+    __slots__ = ("_began", "_inner", "_layer", "advance", "line", "look")
+
     def __init__(self, inner: Exchange[T], layer: Adaptive) -> None:
         self._inner = inner
         self._layer = layer
@@ -256,7 +258,7 @@ class _CountedExchange(Generic[T]):
         except BaseException as error:
             self._layer.end_unlimited(self._began, error)
             raise
-        self._layer.end_unlimited(self._began, None)
+        self._layer._ended(self._began, answered=True)  # noqa: SLF001 - two classes, one module
         return result
 
 

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from airflow_provider_s3resume.plan.digests import ChecksumAlgorithm
     from airflow_provider_s3resume.plan.manifest import CopyEntry
     from airflow_provider_s3resume.plan.objects import ObjectInfo
+    from airflow_provider_s3resume.storage.base import WriteOptions
     from airflow_provider_s3resume.transfer.context import CopyContext
+
+_LAST: list[NewUpload | None] = [None]
 
 
 def upload_of(
@@ -33,13 +36,30 @@ def upload_of(
 ) -> tuple[NewUpload, list[str]]:
     """Return what the target object is made with, and a note for what cannot be carried over."""
     attributes, notes = _carried(context, entry, info)
-    upload = NewUpload(
-        attributes=attributes,
-        options=context.config.options,
-        algorithm=algorithm,
-        full_object=full_object,
+    return _upload(attributes, context.config.options, algorithm, full_object), notes
+
+
+def _upload(
+    attributes: ContentAttributes,
+    options: WriteOptions,
+    algorithm: ChecksumAlgorithm | None,
+    full_object: bool,  # noqa: FBT001 - one caller's word
+) -> NewUpload:
+    """Return a new upload, or the last one if it is the same: most objects ask for the same."""
+    last = _LAST[0]
+    if (
+        last is not None
+        and last.attributes is attributes
+        and last.options is options
+        and last.algorithm is algorithm
+        and last.full_object is full_object
+    ):
+        return last
+    # Replaced as a whole: threads see one or the other.
+    made = _LAST[0] = NewUpload(
+        attributes=attributes, options=options, algorithm=algorithm, full_object=full_object
     )
-    return upload, notes
+    return made
 
 
 def digest_of(upload: NewUpload) -> str:
@@ -61,7 +81,8 @@ def _carried(
     if info.missing_metadata:
         notes.append(f"{info.missing_metadata} metadata entries cannot be read at the source")
     tags, tag_notes = _tags(context, entry, info)
-    return replace(info.attributes, tags=tags), notes + tag_notes
+    same = tags == info.attributes.tags
+    return info.attributes if same else replace(info.attributes, tags=tags), notes + tag_notes
 
 
 def carries_tags(context: CopyContext, info: ObjectInfo) -> bool:

@@ -68,6 +68,10 @@ class Hasher:
 
 def checksum_of(algorithm: ChecksumAlgorithm, data: memoryview | bytes | bytearray) -> Checksum:
     """Return the checksum of bytes in memory."""
+    step = _CRC_STEPS.get(algorithm)
+    if step is not None:
+        value = encode_crc(algorithm, step(memoryview(data), 0))
+        return Checksum(algorithm=algorithm, value=value, full_object=True)
     hasher = Hasher(algorithm)
     hasher.update(memoryview(data))
     return hasher.checksum()

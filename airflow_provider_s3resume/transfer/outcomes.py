@@ -5,10 +5,14 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii
-from typing import Any, Final
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_s3resume.exceptions import ManifestError
 from airflow_provider_s3resume.plan.manifest import dumps, loads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 
 class Status(enum.Enum):
@@ -86,8 +90,7 @@ class Outcome:
         """Return the JSON line, with its newline."""
         # As ``dumps`` writes it. There is a line for each small object, and a general encoder takes
         # as long for one as the network does.
-        fields = ",".join([start + _json(getattr(self, name)) for name, start in _FIELDS])
-        return f"{{{fields}}}\n"
+        return _LINE % tuple([_WRITERS.get(type(value), dumps)(value) for value in _VALUES(self)])
 
     @classmethod
     def from_line(cls, line: str | bytes) -> Outcome:
@@ -107,17 +110,27 @@ class Outcome:
             ) from error
 
 
-_FIELDS: Final = tuple((name, f'"{name}":') for name in sorted(Outcome.__slots__))
+def _list(value: tuple[str, ...]) -> str:
+    return dumps(value) if value else "[]"
 
 
-def _json(value: object) -> str:
-    """Return a field's value as ``dumps`` writes it."""
-    if isinstance(value, str):
-        return encode_basestring_ascii(value)
-    if isinstance(value, enum.Enum):
-        return encode_basestring_ascii(value.value)
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value) if isinstance(value, int) else dumps(value)
+def _word(value: enum.Enum) -> str:
+    return _WORDS[value]
+
+
+_FIELDS: Final = sorted(Outcome.__slots__)
+_LINE: Final = "{" + ",".join([f'"{name}":%s' for name in _FIELDS]) + "}\n"
+_VALUES: Final = attrgetter(*_FIELDS)
+_WORDS: Final[Mapping[enum.Enum, str]] = {
+    member: encode_basestring_ascii(member.value) for member in (*Status, *Proof)
+}
+_WRITERS: Final[Mapping[type, Callable[[Any], str]]] = {
+    str: encode_basestring_ascii,
+    int: str,
+    bool: lambda value: "true" if value else "false",
+    type(None): lambda _: "null",
+    tuple: _list,
+    Status: _word,
+    Proof: _word,
+}
+"""How each kind of value is written, as ``dumps`` does."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from airflow_provider_s3resume.exceptions import (
     DigestRejectedError,
@@ -24,8 +24,8 @@ from airflow_provider_s3resume.plan.digests import (
     md5_of_etag,
     normal_etag,
 )
-from airflow_provider_s3resume.plan.objects import ByteRange, ContentAttributes
-from airflow_provider_s3resume.storage.base import NewUpload, uri_of
+from airflow_provider_s3resume.plan.objects import ByteRange
+from airflow_provider_s3resume.storage.base import WriteOptions, uri_of
 from airflow_provider_s3resume.transfer.attributes import carries_tags, condition_of, upload_of
 from airflow_provider_s3resume.transfer.context import CopyContext, Landed
 from airflow_provider_s3resume.transfer.hashing import checksum_of, md5_hex
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from airflow_provider_s3resume.plan.digests import Checksum
     from airflow_provider_s3resume.plan.manifest import CopyEntry
     from airflow_provider_s3resume.plan.objects import ObjectInfo
-    from airflow_provider_s3resume.storage.base import Exchange, Express, Line, Written
+    from airflow_provider_s3resume.storage.base import Exchange, Express, Line, NewUpload, Written
     from airflow_provider_s3resume.transfer.reading import ExactSource
 
 _TRIES = 4
@@ -91,18 +91,22 @@ class SinglePut:
         self._source = source
         self._info = info
         self._data = data
-        algorithm = algorithm_for(info, context.target.capabilities)
+        capabilities = context.target.capabilities
+        algorithm = algorithm_for(info, capabilities)
         self._checksum = checksum_of(algorithm, data) if algorithm else None
         beside = source_algorithm_for(info, algorithm)
         self._source_checksum = checksum_of(beside, data) if beside else None
-        self._vouched = self._vouched_md5()
-        taken = context.target.capabilities.part_checksums
-        self._content_md5 = self._vouched if ChecksumAlgorithm.MD5 in taken else None
-        self._uri = uri_of(context.target, entry.target_key)
-        supported = context.target.capabilities.conditional_put
-        self._condition = condition_of(entry, supported=supported)
+        self._vouched = vouched_md5(context.source, info)
+        self._content_md5: str | None = None
+        if self._vouched and ChecksumAlgorithm.MD5 in capabilities.part_checksums:
+            self._content_md5 = base64.b64encode(bytes.fromhex(self._vouched)).decode("ascii")
+        self._condition = condition_of(entry, supported=capabilities.conditional_put)
         self._notes: list[str] = []
         self._upload: NewUpload | None = None
+
+    @property
+    def _uri(self) -> str:
+        return uri_of(self._context.target, self._entry.target_key)
 
     def is_plain(self) -> bool:
         """Tell whether it can be written without asking either store for more (tags, a reread)."""
@@ -129,12 +133,12 @@ class SinglePut:
 
     def is_clear(self, written: Written) -> bool:
         """Tell whether an answer says all, so that nobody need look at the target."""
-        sent = [self._checksum] if self._checksum else []
-        return (
-            compare_checksums(written.checksums, sent) is Match.SAME
-            and self._upload is not None
-            and self._upload == _without_attributes(self._upload)
-        )
+        return self._is_shown(written) and self._upload is not None and _is_type_alone(self._upload)
+
+    def _is_shown(self, written: Written) -> bool:
+        """Tell whether an answer shows the checksum of what was sent."""
+        sent = (self._checksum,) if self._checksum else ()
+        return compare_checksums(written.checksums, sent) is Match.SAME
 
     def land(self, written: Written) -> Landed:
         """Say what was written; looks at the target unless :meth:`is_clear`.
@@ -197,12 +201,12 @@ class SinglePut:
         :returns: whether the service is known to have looked at the bytes that arrived.
         :raises VerificationError: if the ETag is an MD5, and of other bytes.
         """
-        sent = [self._checksum] if self._checksum else []
-        if compare_checksums(written.checksums, sent) is Match.SAME:
+        if self._is_shown(written):
             return True
-        md5_sent = self._content_md5 is not None or ChecksumAlgorithm.MD5 in {
-            checksum.algorithm for checksum in sent
-        }
+        sent = self._checksum
+        md5_sent = self._content_md5 is not None or (
+            sent is not None and sent.algorithm is ChecksumAlgorithm.MD5
+        )
         etag, target = md5_of_etag(written.etag), self._context.target
         if etag is None or not target.capabilities.md5_etags:
             return md5_sent
@@ -219,17 +223,12 @@ class SinglePut:
 
     def _note_what_is_lost(self, upload: NewUpload) -> None:
         """Look at the target if more than a content type was asked for (c19)."""
-        if upload == _without_attributes(upload):
+        if _is_type_alone(upload):
             return
         found = look(self._context.target, self._entry.target_key)
         if found is not None:
             asked = replace(self._info, attributes=upload.attributes)
             self._notes += attribute_notes(self._uri, asked, found, upload.options)
-
-    def _vouched_md5(self) -> str | None:
-        """Return the base64 MD5 that the source's ETag vouches for, if it is one."""
-        md5 = vouched_md5(self._context.source, self._info)
-        return base64.b64encode(bytes.fromhex(md5)).decode("ascii") if md5 else None
 
     def _check_read(self) -> None:
         """Read again, then refuse, bytes that the source's own full-object checksum is not of.
@@ -346,10 +345,23 @@ class SinglePut:
         return Proof.NONE
 
 
-def _without_attributes(upload: NewUpload) -> NewUpload:
-    """Return an upload that asks for a content type alone, which every target keeps."""
-    return NewUpload(
-        attributes=ContentAttributes(content_type=upload.attributes.content_type),
-        algorithm=upload.algorithm,
-        full_object=upload.full_object,
+def _is_type_alone(upload: NewUpload) -> bool:
+    """Tell whether an upload asks for a content type alone, which every target keeps."""
+    asked = upload.attributes
+    others = (
+        asked.content_encoding,
+        asked.content_language,
+        asked.content_disposition,
+        asked.cache_control,
+        asked.expires,
+        asked.website_redirect,
     )
+    return (
+        others == (None,) * len(others)
+        and not asked.metadata
+        and not asked.tags
+        and upload.options == _NO_OPTIONS
+    )
+
+
+_NO_OPTIONS: Final = WriteOptions()
