@@ -197,6 +197,10 @@ class ReportedError(S3ResumeError):
         self.retryable = retryable  # type: ignore[misc]
         self.kinds = frozenset(kinds)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let it come out of a pickle as it went in."""
+        return partial(type(self), retryable=self.retryable, kinds=self.kinds), self.args
+
 
 class ObjectsFailedError(ReportedError):
     """Objects failed after all others were dealt with; the message names the first of them."""

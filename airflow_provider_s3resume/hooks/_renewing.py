@@ -97,6 +97,7 @@ class RenewableStore(Layer):
         nothing happens: what it has is what there is to be had. What failed a moment ago, be it
         while this thread waited for its turn, is not tried again: it failed for this thread, too.
 
+        :raises CredentialsExpiredError: in a forked process.
         :raises TransientStoreError: if the connection cannot be used any more, or something else
             fails that is not known here; another attempt of the task reads it anew, and says why.
         :raises StoreError: as whoever gives the credentials says.
@@ -104,7 +105,7 @@ class RenewableStore(Layer):
         if os.getpid() != self._process:
             # A forked one has no supervisor to ask: it would take the answers of the task's.
             detail = "only the task's own process reads connections"
-            raise TransientStoreError("RenewCredentials", uri_of(self), detail)
+            raise CredentialsExpiredError("RenewCredentials", uri_of(self), detail)
         refused = getattr(self._refused, "number", self._made)
         with _ONE_AT_A_TIME:
             if refused != self._made or self._clock() - self._made_at < BETWEEN_S:

@@ -31,7 +31,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from airflow_provider_s3resume.exceptions import S3ResumeError
+from airflow_provider_s3resume.exceptions import S3ResumeError, TransientStoreError
 from airflow_provider_s3resume.plan.parts import MIB
 from airflow_provider_s3resume.storage.base import express_of
 from airflow_provider_s3resume.transfer.express import Lane
@@ -176,7 +176,8 @@ class Crew:
     ) -> None:
         self._context = context
         self._left = {entry.key: entry for entry in entries}
-        self._lock = threading.Lock()
+        # A signal's handler may abort in the thread that is doing so, or closing.
+        self._lock = threading.RLock()
         self._done = done
         self._failed = failed
         self._refused = refused
@@ -189,7 +190,10 @@ class Crew:
             for share in shares:
                 self._processes.append(self._fork(share))
         except BaseException:
+            unheard = [process.told for process in self._processes]
             self.close()
+            for told in unheard:
+                told.close()
             raise
         self._work.is_all_given()
         self.processes = len(self._processes)
@@ -208,8 +212,10 @@ class Crew:
         with self._lock:
             for process in self._processes:
                 if not process.has_ended:
-                    # Its end of the pipe is open: it is there, or at least nobody waited for it.
-                    os.kill(process.pid, signal.SIGKILL)
+                    # Its end of the pipe was open a moment ago: if it is not there any more, its
+                    # number is not another one's yet.
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(process.pid, signal.SIGKILL)
 
     def close(self) -> None:
         """End those that have not ended, and forget all."""
@@ -226,10 +232,15 @@ class Crew:
 
     def _fork(self, share: Share) -> _Process:
         reading, writing = os.pipe()
-        with warnings.catch_warnings():
-            # Of threads: see ``is_alone``.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            pid = os.fork()
+        try:
+            with warnings.catch_warnings():
+                # Of threads: see ``is_alone``.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                pid = os.fork()
+        except OSError:
+            os.close(reading)
+            os.close(writing)
+            raise
         if not pid:
             _be(self._context, share, self._work, self._alive, writing)
         os.close(writing)
@@ -241,8 +252,12 @@ class Crew:
                 try:
                     # From a process of this very program, through a pipe that nobody else has.
                     events: list[tuple[Any, ...]] = pickle.load(told)  # noqa: S301
-                except (EOFError, pickle.UnpicklingError):
+                except EOFError:
                     break
+                except Exception as error:  # noqa: BLE001 - what it did not tell is left to the task
+                    # It was killed while it told, or is out of its mind.
+                    log.warning("a process for small objects said %s", type(error).__name__)
+                    return
                 for kind, *what in events:
                     self._take(kind, *what)
                 if self._hopeless():
@@ -388,8 +403,10 @@ class _Told:
         """Tell something, soon."""
         with self._lock:
             self._events.append(event)
-            if len(self._events) >= _TOLD_AT_ONCE or time.monotonic() - self._at > _TOLD_EVERY_S:
+            if len(self._events) >= _TOLD_AT_ONCE:
                 self.flush()
+            else:
+                self.flush_if_due()
 
     def done(self, outcome: Outcome) -> None:
         """Tell of an object that was copied."""
@@ -407,6 +424,11 @@ class _Told:
         """Let the task log a line."""
         self.add(_LOG, level, name, text)
 
+    def flush_if_due(self) -> None:
+        """Tell what there is if the last telling was a while ago."""
+        if self._events and time.monotonic() - self._at > _TOLD_EVERY_S:
+            self.flush()
+
     def flush(self) -> None:
         """Tell all of it now."""
         with self._lock:
@@ -419,7 +441,7 @@ class _Told:
         """Let nothing be logged here: the task's handlers are the task's."""
         root = logging.getLogger()
         for logger in (root, *map(logging.getLogger, list(root.manager.loggerDict))):
-            logger.handlers = []
+            logger.handlers, logger.propagate = [], True
         root.addHandler(_Handler(self))
 
 
@@ -466,12 +488,17 @@ class _Member:
             failed=self._told.failed,
             refused=self._told.refused,
             finish=self._finish,
-            hopeless=lambda: False,
+            hopeless=self._is_hopeless,
         )
         lane.run()
         wait(self._finishing)
         made = [express.made() for express in sides]
         self._told.add(_END, self._context.objects.allowed, made)
+
+    def _is_hopeless(self) -> bool:
+        """Leave that to the task, which is told in time, as the lane asks this all the while."""
+        self._told.flush_if_due()
+        return False
 
     def _finish(
         self, entry: CopyEntry, land: Callable[[], Outcome], forget: Callable[[], None]
@@ -485,6 +512,9 @@ class _Member:
     ) -> None:
         try:
             self._told.done(land())
+        except TransientStoreError:
+            # The task can do more about it: new credentials are for it alone to get.
+            self._told.refused(entry)
         except S3ResumeError as error:
             self._told.failed(entry, error)
         except Exception:  # noqa: BLE001 - the task finds out what it is

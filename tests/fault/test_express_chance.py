@@ -12,6 +12,7 @@ from airflow_provider_s3resume.transfer import single
 from airflow_provider_s3resume.transfer.config import CopyConfig
 from airflow_provider_s3resume.transfer.outcomes import LANDED
 from tests.conftest import SeaweedPair
+from tests.support.crew import Crews
 from tests.support.lane import GET, PUT, Ground, Opened, Scene, Watched
 from tests.support.wire_rules import (
     EXPIRED_TOKEN,
@@ -121,6 +122,23 @@ class Chance:
 @pytest.mark.parametrize("seed", range(4))
 def test_c40_every_object_ends_in_one_outcome(ground: Ground, watched: Watched, seed: int) -> None:
     """The counts add up to the manifest; what landed is right, what did not is as it was."""
+    run_by_chance(ground, watched, seed, CopyConfig(object_concurrency=6))
+
+
+@pytest.mark.parametrize("seed", range(4, 10))
+def test_c40_the_same_by_several_processes(
+    ground: Ground, watched: Watched, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Whichever process gets an object, and however often it is handed over."""
+    crews = Crews(monkeypatch)
+    run_by_chance(ground, watched, seed, CopyConfig(object_concurrency=32))
+    # The first attempt, and the one that copies what is left: if that is enough.
+    assert len(crews.made) in {1, 2}
+    crews.check_gone()
+
+
+def run_by_chance(ground: Ground, watched: Watched, seed: int, config: CopyConfig) -> None:
+    """Copy objects over wires that break calls, and then what is left over whole ones."""
     scene = ground.scene()
     for number in range(OBJECTS):
         key = f"k{number:02d}"
@@ -130,7 +148,7 @@ def test_c40_every_object_ends_in_one_outcome(ground: Ground, watched: Watched, 
     scene.plan()
     chance = Chance(scene, seed)
     renewing = Opened(refresh=lambda: None)
-    result = scene.run(CopyConfig(object_concurrency=6), source=renewing, target=renewing)
+    result = scene.run(config, source=renewing, target=renewing)
     assert chance.struck > OBJECTS / 4
     outcomes = scene.outcomes()
     assert outcomes.keys() == scene.planned.keys()
