@@ -238,8 +238,7 @@ class Crew:
                 warnings.simplefilter("ignore", DeprecationWarning)
                 pid = os.fork()
         except OSError:
-            os.close(reading)
-            os.close(writing)
+            _close(reading, writing)
             raise
         if not pid:
             _be(self._context, share, self._work, self._alive, writing)
@@ -329,10 +328,8 @@ class _Work:
             pass
 
     def close(self) -> None:
-        """Close both ends."""
-        for one in (self._reading, self._writing):
-            if one >= 0:
-                os.close(one)
+        """Close both ends, if they are not closed."""
+        _close(self._reading, self._writing)
         self._reading = self._writing = -1
 
 
@@ -353,9 +350,15 @@ class _Alive:
         threading.Thread(target=wait, name="s3resume-alive", daemon=True).start()
 
     def close(self) -> None:
-        """Close both ends."""
-        os.close(self._reading)
-        os.close(self._writing)
+        """Close both ends, if they are not closed."""
+        _close(self._reading, self._writing)
+        self._reading = self._writing = -1
+
+
+def _close(*numbers: int) -> None:
+    for number in numbers:
+        if number >= 0:
+            os.close(number)
 
 
 def _express_of(context: CopyContext) -> list[Express]:
