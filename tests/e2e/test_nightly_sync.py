@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
+from airflow_provider_s3resume.transfer.crew import LEAST_OBJECTS, usable_processors
 from tests.support.demo_data import (
     BIG_KEY,
     BIG_PARTS,
@@ -16,6 +18,9 @@ from tests.support.demo_data import (
 from tests.support.stage import NIGHTLY, SOURCE_BUCKET, TARGET_BUCKET, Stage
 from tests.support.wire_rules import Match, Replace, Rule
 from tests.support.wired_stage import WiredStage
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
 
 CHANGED, ADDED, DELETED, REUPLOADED = (
     "readings/2026-02/day-0001.csv",
@@ -157,3 +162,31 @@ def test_part_layouts_are_reproduced(stage: WiredStage) -> None:
     assert target.head_object(Bucket=TARGET_BUCKET, Key=BIG_KEY)["ETag"] == big["ETag"]
     there = target.head_object(Bucket=TARGET_BUCKET, Key=UNEVEN_KEY)
     assert there["ETag"] == source.head_object(Bucket=SOURCE_BUCKET, Key=UNEVEN_KEY)["ETag"]
+
+
+def test_many_small_objects_are_copied_by_several_processes(stage: WiredStage) -> None:
+    """In a task of a real Airflow nothing keeps it from forking, where there are processors."""
+    sync_all(stage)
+    keys = [f"many/{number:04d}" for number in range(2 * LEAST_OBJECTS)]
+    source, target = stage.source.client(), stage.target.client()
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda k: source.put_object(Bucket=SOURCE_BUCKET, Key=k, Body=k), keys))
+        report = sync_all(stage)
+        assert report["planned"] == report["copied"] == report["verified"] == len(keys)
+        assert report["paces"]["batches"] == 1
+        count = min(usable_processors(), 2)
+        assert report["paces"]["processes"] == (count if count > 1 else 0)
+        found = target.get_object(Bucket=TARGET_BUCKET, Key=keys[-1])["Body"].read()
+        assert found == keys[-1].encode()
+        assert stage.rclone_check().returncode == 0
+    finally:
+        for client, bucket in ((source, SOURCE_BUCKET), (target, TARGET_BUCKET)):
+            remove(client, bucket, keys)
+
+
+def remove(client: S3Client, bucket: str, keys: list[str]) -> None:
+    """Delete objects, so that later tests need not look at them."""
+    for start in range(0, len(keys), 1000):
+        some: list[Any] = [{"Key": key} for key in keys[start : start + 1000]]
+        client.delete_objects(Bucket=bucket, Delete={"Objects": some})
