@@ -222,6 +222,7 @@ class Exchange(Generic[T]):
         return True
 
     def _read_head(self) -> Head:
+        more = 0 if self._sink is None else len(self._sink)
         while True:
             end = self._ahead.find(_heads.END)
             if end >= 0:
@@ -232,7 +233,7 @@ class Exchange(Generic[T]):
             if len(self._ahead) > _heads.MOST:
                 raise ProtocolError(f"the head of the answer has more than {_heads.MOST} bytes")
             scratch = scratch_of(_STEP)
-            count = self.line.transport.receive(scratch)
+            count = self.line.transport.receive(scratch, more=more)
             if not count:
                 raise ConnectionResetError("the connection was closed without an answer")
             self._moved += count

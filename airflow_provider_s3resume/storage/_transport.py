@@ -27,6 +27,8 @@ CIPHERTEXT: Final = 256 * 1024
 _ENCRYPTED: Final = 64 * 1024
 """Plain bytes that are encrypted at once: the copies of twice as much would be mapped anew, and
 zeroed, for each (``transfer.allocation``), which takes longer than to encrypt them."""
+_HEAD: Final = 8 * 1024
+"""So much more is encrypted at once if nothing is left then: a head that such a body follows."""
 _RECORD: Final = 16 * 1024
 # What a record has beside its bytes: a header, a tag, and the padding that TLS 1.3 allows.
 _RECORD_FRAME: Final = 256
@@ -82,10 +84,11 @@ class Transport:
         """Return the socket's file descriptor."""
         return self._sock.fileno()
 
-    def receive(self, view: memoryview, *, whole: bool = False) -> int:
+    def receive(self, view: memoryview, *, whole: bool = False, more: int = 0) -> int:  # noqa: ARG002 - for those that read ahead
         """Read into the start of ``view``; 0 at the end of what the peer sends.
 
         :param whole: wait until ``view`` is full, if that takes no longer than a step.
+        :param more: bytes that are expected behind those for ``view``.
         :raises BlockingIOError: if no byte came within a step.
         """
         return self._sock.recv_into(view, 0, socket.MSG_WAITALL if whole else 0)
@@ -159,7 +162,7 @@ class TlsTransport(Transport):
         self._promised = 0
         self._shake_hands(until)
 
-    def receive(self, view: memoryview, *, whole: bool = False) -> int:
+    def receive(self, view: memoryview, *, whole: bool = False, more: int = 0) -> int:
         """Decrypt into the start of ``view``; 0 at the end of what the peer sends.
 
         :raises BlockingIOError: if nothing that can be decrypted came within a step.
@@ -173,7 +176,7 @@ class TlsTransport(Transport):
                     if done and not whole:
                         return done
                     until = self._within_step(until)
-                    if not self._fetch(wanted - done):
+                    if not self._fetch(wanted - done + more):
                         incoming.write_eof()
                 try:
                     # One call decrypts one record.
@@ -201,8 +204,10 @@ class TlsTransport(Transport):
         """
         taken = 0
         if not self._unsent:
+            whole = sum(map(len, pieces))
+            most = whole if whole <= _ENCRYPTED + _HEAD else _ENCRYPTED
             for piece in pieces:
-                part = piece if len(piece) <= _ENCRYPTED - taken else piece[: _ENCRYPTED - taken]
+                part = piece if len(piece) <= most - taken else piece[: most - taken]
                 if part:
                     taken += self._tls.write(part)
             self._unsent = memoryview(self._outgoing.read())
