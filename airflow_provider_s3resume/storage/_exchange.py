@@ -249,5 +249,7 @@ class Exchange(Generic[T]):
 
     def _end(self, whole: bool) -> bool:  # noqa: FBT001 - one caller's word
         head = self._head
-        self.keeps = whole and self._sent and head is not None and head.keeps and not self._ahead
+        keeps = whole and self._sent and head is not None and head.keeps
+        # What came behind the answer was not asked for: nobody knows what it would be taken for.
+        self.keeps = keeps and not self._ahead and not self.line.transport.has_ahead()
         return True

@@ -14,7 +14,8 @@ END: Final = b"\r\n\r\n"
 _TELLING: Final = 10
 _STATUS: Final = re.compile(r"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [^\r\n]*)?")
 _BREAKS: Final = re.compile(r"[\r\n\0]")
-_LENGTH: Final = re.compile(r"[0-9]{1,19}")
+_MOST_DIGITS: Final = 19
+_LENGTH: Final = re.compile(rf"[0-9]{{1,{_MOST_DIGITS}}}")
 _NAMES: Final[dict[str, str]] = {}
 """Names that were looked at, as they came; services write each always in the same way."""
 _MOST_NAMES: Final = 512
@@ -137,6 +138,8 @@ def _name(given: str) -> str:
 def _length(given: str | None) -> int | None:
     if given is None:
         return None
+    if given.isascii() and given.isdigit() and len(given) <= _MOST_DIGITS:
+        return int(given)
     # A proxy may repeat it; two that differ are an attempt to have it read in two ways.
     lengths = {one.strip() for one in given.split(",")} if "," in given else {given}
     length = lengths.pop()

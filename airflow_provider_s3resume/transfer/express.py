@@ -281,18 +281,19 @@ class Lane:
         self._ask(self._target, copy)
 
     def _was_written(self, copy: _Copy, put: SinglePut, written: Any) -> None:  # noqa: ANN401 - Written
-        def land() -> Outcome:
-            try:
-                return outcome_of(copy.entry, copy.source.identity, put.land(written))
-            finally:
-                self._give_back(copy)
-
         self._context.objects.count(1)
         if put.is_clear(written):
-            self._done(land())
+            self._done(self._land(copy, put, written))
         else:
+            land = partial(self._land, copy, put, written)
             self._finish(copy.entry, land, partial(self._give_back, copy))
         self._copies.discard(copy)
+
+    def _land(self, copy: _Copy, put: SinglePut, written: Any) -> Outcome:  # noqa: ANN401 - Written
+        try:
+            return outcome_of(copy.entry, copy.source.identity, put.land(written))
+        finally:
+            self._give_back(copy)
 
     def _give_up(self, copy: _Copy, error: S3ResumeError | None = None) -> None:
         """Hand a copy over, or let it have failed if the answer leaves nothing open."""

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 
@@ -627,3 +628,77 @@ def test_errors_of_the_network_keep_their_cause(servers: Servers) -> None:
     with pytest.raises(TransientStoreError) as caught:
         read(servers.scripted(_saying(b"rubbish\r\n\r\n")))
     assert isinstance(caught.value.__cause__, ProtocolError)
+
+
+class _CountedSocket:
+    """A socket that counts the calls that move bytes."""
+
+    def __init__(self, inner: socket.socket) -> None:
+        self._inner = inner
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        if name in {"send", "sendmsg", "recv_into"}:
+            self.calls.append(name)
+        return getattr(self._inner, name)
+
+
+def counted(line: Line) -> _CountedSocket:
+    """Count the calls of a line's socket from now on."""
+    sock = _CountedSocket(line.transport._sock)
+    line.transport._sock = cast("socket.socket", sock)
+    return sock
+
+
+@BOTH
+def test_an_answer_is_not_looked_for_before_it_can_be_there(
+    servers: Servers, *, secure: bool
+) -> None:
+    """A request costs one system call, and a small answer that is there another one."""
+    line = servers.connections(servers.recorder(answer(200, b"x" * 4096), secure=secure)).line()
+    drive(exchange_on(line, GET, sink=sink_of(4096)))
+    sock, exchange = counted(line), exchange_on(line, GET, sink=sink_of(4096))
+    assert not exchange.advance()
+    assert sock.calls == ["send"]
+    drive(exchange)
+    assert sock.calls[:2] == ["send", "recv_into"]
+    line.close()
+
+
+@BOTH
+def test_a_body_of_64_kib_leaves_with_its_head(servers: Servers, *, secure: bool) -> None:
+    """Over TLS, too, where it is encrypted first."""
+    server = servers.recorder(answer(200), secure=secure)
+    line = servers.connections(server).line()
+    drive(exchange_on(line, *put_of(b""), method="PUT"))
+    body = random.Random(2).randbytes(64 * 1024)
+    sock, exchange = counted(line), exchange_on(line, *put_of(body), method="PUT")
+    assert not exchange.advance()
+    assert sock.calls == ["send" if secure else "sendmsg"]
+    drive(exchange)
+    assert server.asked.body == body
+    line.close()
+
+
+def test_what_was_decrypted_before_its_time_is_seen_at_once(servers: Servers) -> None:
+    """The socket has nothing more to tell of an answer that came unasked, behind another one."""
+    body, sent = random.Random(3).randbytes(60_000), threading.Event()
+
+    def serve(connection: socket.socket, closing: threading.Event) -> None:
+        read_request(connection)
+        connection.sendall(answer(200, body))
+        connection.sendall(answer(408))
+        sent.set()
+        closing.wait(20)
+
+    line = servers.connections(servers.scripted(serve, secure=True)).line()
+    first, sink = exchange_on(line, GET, sink=sink_of(len(body))), sink_of(4)
+    assert not first.advance()
+    assert sent.wait(20)
+    time.sleep(0.1)
+    drive(first)
+    assert not first.keeps
+    second = exchange_on(line, GET, sink=sink)
+    assert second.advance()
+    assert second.result().status == 408
+    line.close()
