@@ -32,7 +32,7 @@ from airflow_provider_s3resume.transfer.stopping import StopSignal
 from tests.conformance.keys import ODD_KEYS, PREFIXES_OF_OTHERS
 from tests.conftest import SeaweedPair
 from tests.integration.test_expiring_credentials import Copy, Side, Thread
-from tests.support.crew import Crews, open_files
+from tests.support.crew import Crews, children, open_files
 from tests.support.lane import GET, HEAD, MINISTACK, PUT, Ground, Scene, Watched
 from tests.support.ministack import MinistackServer
 from tests.support.processes import Child, wait_until
@@ -389,6 +389,27 @@ def test_c20_larger_objects_are_copied_beside_the_crew(ground: Ground, watched: 
     watched.check_memory()
 
 
+def test_c20_larger_objects_have_all_the_memory_when_the_crew_has_ended(
+    ground: Ground, watched: Watched, crews: Crews
+) -> None:
+    """It is given back then, not with the end of the batch."""
+    scene = put_many(ground.scene(), 60)
+    scene.put("large", random.Random(9).randbytes(256 * KIB + 1)).plan()
+    with scene.target.wire.hold(scene.match(PUT, "large")) as hold:
+        worker = started(scene, crews)
+        hold.wait()
+        wait_until(
+            lambda: watched.contexts[0].budget._used < MIB,
+            deadline_s=DEADLINE_S,
+            what="the memory is given back",
+        )
+        crews.check_gone()
+        assert worker.is_alive()
+        hold.release()
+        worker.result().raise_for_failures()
+    scene.check_landed()
+
+
 def test_a_line_of_a_process_is_logged_by_the_task(
     ground: Ground, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -428,9 +449,10 @@ def test_a_fork_that_fails_leaves_all_to_the_task(
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(os, "fork", fail)
-    scene = put_many(ground.scene())
+    scene, before = put_many(ground.scene()), children()
     result = scene.run()
     result.raise_for_failures()
+    assert children() == before
     scene.check_landed()
     check_noted(scene, watched)
     assert "No processes for small objects" in caplog.text

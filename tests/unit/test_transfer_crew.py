@@ -32,6 +32,7 @@ from airflow_provider_s3resume.exceptions import (
 )
 from airflow_provider_s3resume.hooks._renewing import RenewableStore
 from airflow_provider_s3resume.plan.manifest import CopyEntry
+from airflow_provider_s3resume.plan.objects import SourceIdentity
 from airflow_provider_s3resume.plan.parts import MIB
 from airflow_provider_s3resume.storage._connections import Connections
 from airflow_provider_s3resume.storage._pace import Awaited
@@ -63,6 +64,7 @@ from tests.support.wire_direct import Servers, answer, read_request, store_of
 DEADLINE_S = 20.0
 NOBODY = 1 << 30
 """A number that no process has."""
+MOMENT = "Thu, 01 Jan 2026 00:00:00 GMT"
 BOTH = pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
 
 
@@ -615,29 +617,37 @@ def test_a_fork_leaves_all_connections_of_a_store(servers: Servers, *, secure: b
     def serve(connection: socket.socket, _: threading.Event) -> None:
         connected.append(connection)
         number = len(connected)
-        while read_request(connection) is not None:
-            said = answer(200, etag='"e"', last_modified="Thu, 01 Jan 2026 00:00:00 GMT")
-            connection.sendall(said.replace(b"\r\n\r\n", b"\r\nx-amz-meta-n: %d\r\n\r\n" % number))
+        while (request := read_request(connection)) is not None:
+            body = b"%d" % number if request.method == "GET" else b""
+            named = {"etag": '"e"', "last_modified": MOMENT, "x-amz-meta-n": str(number)}
+            connection.sendall(answer(200, body, **named))
 
     store = build_store(store_of(servers.scripted(serve, secure=secure)))
 
-    def number() -> str:
+    def head() -> str:
         return store.head("k").attributes.metadata["n"]
 
-    assert [number(), number()] == ["1", "1"]
+    def read() -> str:
+        buffer = bytearray(1)
+        with store.open_range("k", None, SourceIdentity(etag="e", size=1)) as reader:
+            assert reader.readinto(memoryview(buffer)) == 1
+            assert reader.readinto(memoryview(buffer)) == 0
+        return buffer.decode()
+
+    assert [head(), head(), read(), read()] == ["1", "1", "2", "2"]
     express = express_of(store)
     assert express is not None
 
     def use() -> None:
         express.after_fork()
-        assert [number(), number()] == ["2", "2"]
-        assert express.made() == Requests(made=2)
+        assert [head(), read(), head(), read()] == ["3", "4", "3", "4"]
+        assert express.made() == Requests(made=4)
 
     assert in_a_fork(use) == 0
-    assert number() == "1"
-    assert express.made() == Requests(made=3)
-    express.add_made(Requests(made=2, refused=1))
-    assert requests_of(store) == Requests(made=5, refused=1)
+    assert [head(), read()] == ["1", "2"]
+    assert express.made() == Requests(made=6)
+    express.add_made(Requests(made=4, refused=1))
+    assert requests_of(store) == Requests(made=10, refused=1)
 
 
 class Counts:
