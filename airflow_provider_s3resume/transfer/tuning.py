@@ -3,8 +3,8 @@
 The right number depends on the distance to the stores and on how much they take, and neither is
 known before. So it begins with a number that does for near stores, and is raised by half as long as
 that moves more. Where the processor is what holds things up, threads take the interpreter's lock
-from each other, and as many as there are processors move the same with less of their time. What the
-user gave is not changed.
+from each other, and as many as there are processors move the same with less of their time; fewer yet
+where they have to share the processors with others. What the user gave is not changed.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ _GAIN: Final = 1.1
 """What half as much again has to bring; less is chance, or the end of the line."""
 _BUSY: Final = 0.5
 """Processor time in each second beyond which it is not distance that holds things up."""
+_SPARED: Final = 0.9
+"""What half as many have to bring where the processor is busy: the other half would cost more."""
 
 
 def processors() -> int:
@@ -43,7 +45,8 @@ class Tuner:
     :param given: what the user wants, ``None`` for what is found.
     :param first: what it begins with, if nothing is given.
     :param most: what there is room for.
-    :param least: what is enough where the processor is busy; ``None`` for what there is then.
+    :param least: what is enough where the processor is busy, if half of it is not as well; ``None``
+        for what there is then.
     :param clock: seconds that only grow.
     :param busy: processor time of this process, in seconds.
     """
@@ -66,6 +69,8 @@ class Tuner:
         self._busy = busy
         self._lock = threading.Lock()
         self._before = (self.allowed, 0.0)
+        self._enough: tuple[int, float] | None = None
+        self._spares = True
         self._units, self._ends, self._began = 0, 0, clock()
         self._was_busy = busy()
 
@@ -94,12 +99,35 @@ class Tuner:
     def _decide(self, rate: float, share: float) -> None:
         if share > _BUSY:
             # It may be otherwise later: this is not the end of the matter.
-            self.allowed = min(self.allowed, self._least or self.allowed)
+            if self._least is not None:
+                self.allowed = self._frugal(self._least, rate)
             self._before = (self.allowed, 0.0)
             return
+        if self._enough is not None:
+            # So few leave the processor idle.
+            self._enough, self._spares = None, False
         before, best = self._before
         if rate < best * _GAIN:
             self._settled, self.allowed = True, before
             return
         self._before = (self.allowed, rate)
         self.allowed = min(self._most, int(self.allowed * _STEP) + 1)
+
+    def _frugal(self, least: int, rate: float) -> int:
+        """Return how many are enough on a busy processor: half as many, while these do the same.
+
+        Where others want the processors, too (a server beside it, other tasks), more threads move
+        no more. Where nobody does, they do, and once it was seen half is not tried again.
+        """
+        if self.allowed > least:
+            self._enough = None
+            return least
+        count, best = self._enough or (self.allowed, rate)
+        if rate < best * _SPARED:
+            self._enough, self._spares = None, False
+            return count
+        if not self._spares or self.allowed == 1:
+            self._enough = None
+            return self.allowed
+        self._enough = (self.allowed, max(rate, best))
+        return (self.allowed + 1) // 2

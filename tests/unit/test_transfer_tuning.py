@@ -116,12 +116,55 @@ def test_on_a_busy_processor_what_is_enough_there_is_allowed() -> None:
     assert tuner.allowed == 13
     assert span(tuner, clock, 2000.0, busy=0.9)
     assert tuner.allowed == 3
-    assert not span(tuner, clock, 2000.0, busy=0.9)
     assert span(tuner, clock, 2000.0, busy=0.1)
     assert tuner.allowed == 5
-    few = clock.tuner(None, first=2, most=64, least=3)
-    assert not span(few, clock, 1000.0, busy=0.9)
-    assert few.allowed == 2
+
+
+def frugal(rate: Rate, *, least: int, spans: int = 12) -> list[int]:
+    """Return the numbers that a tuner allows on a processor that is always busy."""
+    clock = Clock()
+    tuner = clock.tuner(None, first=8, most=64, least=least)
+    seen = [tuner.allowed]
+    for _ in range(spans):
+        span(tuner, clock, rate(tuner.allowed), busy=0.9)
+        seen.append(tuner.allowed)
+    return seen
+
+
+@pytest.mark.parametrize(("least", "seen"), [(2, [2, 1, 1]), (5, [5, 3, 2, 1, 1]), (9, [4, 2, 1])])
+def test_on_a_busy_processor_no_more_are_allowed_than_bring_something(
+    least: int, seen: list[int]
+) -> None:
+    """Where one thread moves as much as many, which take more of the processor, it is one."""
+    found = frugal(lambda count: 1000.0 - count, least=least)
+    assert found[1 : 1 + len(seen)] == seen
+    assert set(found[len(seen) :]) == {1}
+
+
+@pytest.mark.parametrize("least", [2, 3, 5])
+def test_what_half_as_many_do_not_move_is_moved_by_all(least: int) -> None:
+    """That is tried once."""
+    found = frugal(lambda count: 1000.0 * count, least=least)
+    assert found[1:4] == [least, (least + 1) // 2, least]
+    assert set(found[3:]) == {least}
+
+
+def test_steps_down_are_all_held_against_the_best() -> None:
+    """A tenth less, again and again, would be half in the end."""
+    found = frugal({8: 1000.0, 4: 920.0, 2: 850.0, 1: 790.0}.__getitem__, least=8)
+    assert found[:4] == [8, 4, 2, 4]
+    assert set(found[3:]) == {4}
+
+
+def test_so_few_that_the_processor_is_idle_are_too_few() -> None:
+    """It grows from there, and does not try so few again."""
+    clock = Clock()
+    tuner = clock.tuner(None, first=8, most=64, least=2)
+    seen = []
+    for busy in (0.9, 0.9, 0.2, 0.2, 0.9, 0.9, 0.9):
+        span(tuner, clock, 1000.0 * tuner.allowed, busy=busy)
+        seen.append(tuner.allowed)
+    assert seen == [2, 1, 2, 4, 2, 2, 2]
 
 
 def test_what_the_user_gave_is_not_changed() -> None:
