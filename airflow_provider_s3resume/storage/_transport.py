@@ -17,6 +17,7 @@ import ssl
 import struct
 import threading
 import time
+from collections.abc import Callable
 from typing import Final, cast
 
 _TIMEVAL: Final = struct.Struct("ll")
@@ -37,6 +38,7 @@ _DRAIN: Final = 64 * 1024
 SCRATCH: Final = 16 * 1024
 _SCRATCH = threading.local()
 _LARGE: list[memoryview] = []
+_Read = Callable[[int, memoryview], int]
 
 
 def scratch_of(size: int) -> memoryview:
@@ -167,32 +169,38 @@ class TlsTransport(Transport):
 
         :raises BlockingIOError: if nothing that can be decrypted came within a step.
         """
-        done, wanted, read, until = 0, len(view), self._tls.read, None
-        incoming = self._incoming
+        done, wanted, until = 0, len(view), None
         try:
-            while done < wanted:
-                if not incoming.pending and not incoming.eof and not self._tls.pending():
-                    # To ask for what is not there costs an exception.
-                    if done and not whole:
-                        return done
-                    until = self._within_step(until)
-                    if not self._fetch(wanted - done + more):
-                        incoming.write_eof()
-                try:
-                    # One call decrypts one record.
-                    count = cast("int", read(wanted - done, view[done:] if done else view))
-                except ssl.SSLWantReadError:
-                    # A part of a record, which is not asked for again until more has come.
-                    continue
-                if not count:
-                    break
+            while True:
+                count, ended = self._decrypt(view[done:] if done else view)
                 done += count
-        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
-            pass
+                if ended or done == wanted or (done and not whole):
+                    return done
+                until = self._within_step(until)
+                if not self._fetch(wanted - done + more):
+                    self._incoming.write_eof()
         except BlockingIOError:
             if not done:
                 raise
         return done
+
+    def _decrypt(self, view: memoryview) -> tuple[int, bool]:
+        """Decrypt what was read into the start of ``view``; return how much, and if it was all."""
+        # This loop is a tenth of what a copy costs: one call decrypts one record of 16 KiB.
+        done, wanted, tls, incoming = 0, len(view), self._tls, self._incoming
+        read = cast("_Read", tls.read)
+        try:
+            # To ask for what is not there costs an exception.
+            while done < wanted and (incoming.pending or incoming.eof or tls.pending()):
+                count = read(wanted - done, view[done:] if done else view)
+                if not count:
+                    return done, True
+                done += count
+        except ssl.SSLWantReadError:
+            return done, False
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            return done, True
+        return done, False
 
     def send(self, *pieces: memoryview) -> int:
         """Encrypt and send the start of what is given; return how many bytes of it were taken.

@@ -3,8 +3,8 @@
 The right number depends on the distance to the stores and on how much they take, and neither is
 known before. So it begins with a number that does for near stores, and is raised by half as long as
 that moves more. Where the processor is what holds things up, threads take the interpreter's lock
-from each other, and as many as there are processors move the same with less of their time; fewer yet
-where they have to share the processors with others. What the user gave is not changed.
+from each other, and as many as there are processors move the same with less of their time; fewer
+yet where they have to share the processors with others. What the user gave is not changed.
 """
 
 from __future__ import annotations
