@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import io
-from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Sequence
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any, Final, cast, overload
 
-from botocore.loaders import create_loader
+from botocore.exceptions import DataNotFoundError
+from botocore.loaders import Loader, create_loader
 
 if TYPE_CHECKING:
     from boto3.session import Session
     from botocore.awsrequest import AWSRequest
-    from botocore.loaders import Loader
     from mypy_boto3_s3.client import S3Client
 
 _CREATED: Final = "request-created.s3"
@@ -33,8 +34,57 @@ def _loader_of(search_path: str | None) -> Loader:
     :param search_path: where users keep descriptions of their own: ``AWS_DATA_PATH``, or
         ``data_path`` of a profile. There is hardly ever more than one.
     """
-    loader: Loader = create_loader(search_path)
-    return loader
+    made: Loader = create_loader(search_path)
+    return _SharedLoader(extra_search_paths=made.search_paths, include_default_search_paths=False)
+
+
+class _SharedLoader(Loader):
+    """Looks for a service by its name.
+
+    botocore first looks into the folders of all services, 400 of them, twice for each process.
+    """
+
+    def list_available_services(self, type_name: str) -> list[str]:
+        """Return the names of all services, which are looked for when they are asked for."""
+        lists = super().list_available_services
+        found = _Services(lambda name: self._has(name, type_name), lambda: lists(type_name))
+        # All that is done with it is what any sequence can do.
+        return cast("list[str]", found)
+
+    def _has(self, service: str, type_name: str) -> bool:
+        try:
+            return bool(self.list_api_versions(service, type_name))
+        except DataNotFoundError:
+            return False
+
+
+class _Services(Sequence[str]):
+    """Names of services, in order.
+
+    :param has: tells whether there is one.
+    :param find: returns all.
+    """
+
+    def __init__(self, has: Callable[[str], bool], find: Callable[[], list[str]]) -> None:
+        self._has = has
+        self._find = find
+
+    @cached_property
+    def _all(self) -> list[str]:
+        return self._find()
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self._has(name)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    @overload
+    def __getitem__(self, at: int) -> str: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[str]: ...
+    def __getitem__(self, at: int | slice) -> str | Sequence[str]:
+        return self._all[at]
 
 
 def sign_without_copies(client: S3Client) -> None:

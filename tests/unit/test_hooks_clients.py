@@ -7,6 +7,7 @@ from pathlib import Path
 
 import boto3
 import pytest
+from botocore.exceptions import UnknownServiceError
 from botocore.loaders import Loader
 
 from airflow_provider_s3resume.hooks._clients import share_descriptions
@@ -63,3 +64,29 @@ def test_descriptions_of_a_profiles_own_are_found(
     (tmp_path / "config").write_text(f"[profile mine]\ndata_path = {folder}\n")
     monkeypatch.setenv("AWS_PROFILE", "mine")
     assert loader().load_data("mine") == {"name": "of the profile"}
+
+
+def test_s3_is_found_without_a_look_at_all_services(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """There are 400."""
+    # Nobody has read anything there yet.
+    monkeypatch.setenv("AWS_DATA_PATH", str(tmp_path))
+    monkeypatch.setattr(Loader, "list_available_services", lambda *_: pytest.fail("looked at all"))
+    session = boto3.session.Session()
+    share_descriptions(session)
+    client = session.client("s3", region_name="us-east-1")
+    assert client.meta.service_model.service_name == "s3"
+
+
+def test_services_are_those_that_botocore_finds() -> None:
+    """One that is unknown is an error that names those that are known."""
+    theirs = Loader().list_available_services("service-2")
+    found = loader().list_available_services("service-2")
+    assert list(found) == theirs
+    assert found[:2] == theirs[:2]
+    assert len(found) == len(theirs)
+    assert "s3" in found
+    assert "s4" not in found
+    with pytest.raises(UnknownServiceError, match=r"s4.*, s3, "):
+        loader().load_service_model("s4", "service-2")
