@@ -32,6 +32,8 @@ _BUSY: Final = 0.5
 """Processor time in each second beyond which it is not distance that holds things up."""
 _SPARED: Final = 0.9
 """What half as many have to bring where the processor is busy: the other half would cost more."""
+_TRUSTED: Final = 20
+"""Spans after which what one thread brings is compared with what more do, again."""
 
 
 def processors() -> int:
@@ -71,6 +73,7 @@ class Tuner:
         self._before = (self.allowed, 0.0)
         self._enough: tuple[int, float] | None = None
         self._spares = True
+        self._trusted = 0
         self._units, self._ends, self._began = 0, 0, clock()
         self._was_busy = busy()
 
@@ -127,7 +130,18 @@ class Tuner:
             self._enough, self._spares = None, False
             return count
         if not self._spares or self.allowed == 1:
-            self._enough = None
-            return self.allowed
+            return self._still(least)
         self._enough = (self.allowed, max(rate, best))
         return (self.allowed + 1) // 2
+
+    def _still(self, least: int) -> int:
+        """Return how many are enough where all was tried; one thread is held against more again.
+
+        The objects may have become larger just when it was tried, or another program have ended.
+        """
+        self._enough = None
+        self._trusted += 1
+        if not self._spares or self._trusted < _TRUSTED:
+            return self.allowed
+        self._trusted = 0
+        return min(least, self._most)

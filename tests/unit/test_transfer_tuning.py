@@ -156,6 +156,19 @@ def test_steps_down_are_all_held_against_the_best() -> None:
     assert set(found[3:]) == {4}
 
 
+def test_one_thread_is_held_against_more_again_after_a_while() -> None:
+    """What moved as much at first may not do so later."""
+    clock = Clock()
+    tuner = clock.tuner(None, first=8, most=64, least=2)
+    seen = []
+    for number in range(30):
+        span(tuner, clock, 1000.0 * (tuner.allowed if number > 5 else 1), busy=0.9)
+        seen.append(tuner.allowed)
+    assert seen[:21] == [2] + [1] * 20
+    assert seen[21:24] == [2, 1, 2]
+    assert set(seen[23:]) == {2}
+
+
 def test_so_few_that_the_processor_is_idle_are_too_few() -> None:
     """It grows from there, and does not try so few again."""
     clock = Clock()
