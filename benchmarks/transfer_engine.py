@@ -18,7 +18,11 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from airflow_provider_s3resume.hooks._clients import share_descriptions, sign_without_copies
+from airflow_provider_s3resume.hooks._clients import (
+    read_times_quickly,
+    share_descriptions,
+    sign_without_copies,
+)
 from airflow_provider_s3resume.plan.batches import BatchLimits
 from airflow_provider_s3resume.plan.manifest import BatchRef, Manifest
 from airflow_provider_s3resume.storage.base import ObjectStore
@@ -54,6 +58,7 @@ class Place:
         options: dict[str, Any] = client_config(settings)
         session = boto3.session.Session()
         share_descriptions(session)
+        read_times_quickly(session)
         client = session.client(
             "s3",
             endpoint_url=self.endpoint_url,

@@ -26,7 +26,11 @@ from botocore.exceptions import ConnectionError as EndpointError
 
 from airflow_provider_s3resume.exceptions import InvalidInputError, StoreError
 from airflow_provider_s3resume.hooks import _renewing
-from airflow_provider_s3resume.hooks._clients import share_descriptions, sign_without_copies
+from airflow_provider_s3resume.hooks._clients import (
+    read_times_quickly,
+    share_descriptions,
+    sign_without_copies,
+)
 from airflow_provider_s3resume.storage._oss_settings import service_of_host
 from airflow_provider_s3resume.storage._s3_errors import translated
 from airflow_provider_s3resume.storage.s3 import S3Store, discover_region
@@ -75,6 +79,7 @@ class CheckedConnectionHook(AwsBaseHook):
         """Return the session; what it was given for a role is used for most of its time."""
         session: Session = super().get_session(region_name, deferrable)
         share_descriptions(session)
+        read_times_quickly(session)
         _refresh_late(session.get_credentials())
         return session
 

@@ -1,14 +1,19 @@
-"""What keeps boto3 clients small: one copy of the services' descriptions, none of what is sent."""
+"""What keeps boto3 clients small and quick.
+
+One copy of the services' descriptions, none of what is sent, and times that are read cheaply.
+"""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Final, cast, overload
 
 from botocore.exceptions import DataNotFoundError
 from botocore.loaders import Loader, create_loader
+from botocore.utils import parse_timestamp
 
 if TYPE_CHECKING:
     from boto3.session import Session
@@ -85,6 +90,27 @@ class _Services(Sequence[str]):
     def __getitem__(self, at: slice) -> Sequence[str]: ...
     def __getitem__(self, at: int | slice) -> str | Sequence[str]:
         return self._all[at]
+
+
+def read_times_quickly(session: Session) -> None:
+    """Let a session's clients read the times of listings without a guess at their form.
+
+    botocore has dateutil guess each, which takes two thirds of the time that a listing of objects
+    or parts takes to be read: 45 µs an entry.
+    """
+    factory = session._session.get_component("response_parser_factory")  # noqa: SLF001 - as above
+    factory.set_parser_defaults(timestamp_parser=_time_of)
+
+
+def _time_of(value: Any) -> datetime:  # noqa: ANN401 - a text, or a number
+    """Return a time as S3 writes it in listings; any other form is left to botocore."""
+    if isinstance(value, str) and value[10:11] == "T" and value.endswith("Z"):
+        try:
+            return datetime.fromisoformat(value)
+        except ValueError:
+            pass
+    found: datetime = parse_timestamp(value)
+    return found
 
 
 def sign_without_copies(client: S3Client) -> None:

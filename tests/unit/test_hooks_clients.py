@@ -1,8 +1,9 @@
-"""c20: descriptions of services are read once for all clients, from where users keep them."""
+"""c20: what the clients of all hooks share, and how they read times."""
 
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import boto3
@@ -10,7 +11,7 @@ import pytest
 from botocore.exceptions import UnknownServiceError
 from botocore.loaders import Loader
 
-from airflow_provider_s3resume.hooks._clients import share_descriptions
+from airflow_provider_s3resume.hooks._clients import read_times_quickly, share_descriptions
 
 
 def loader() -> Loader:
@@ -90,3 +91,33 @@ def test_services_are_those_that_botocore_finds() -> None:
     assert "s4" not in found
     with pytest.raises(UnknownServiceError, match=r"s4.*, s3, "):
         loader().load_service_model("s4", "service-2")
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "2026-01-02T03:04:05.678Z",
+        "2026-01-02T03:04:05Z",
+        "2026-01-02T05:04:05+02:00",
+        "Fri, 02 Jan 2026 03:04:05 GMT",
+        "1767323045",
+        1767323045,
+    ],
+)
+def test_times_are_read_in_every_form_that_botocore_takes(told: str | int) -> None:
+    """Whichever way it is written, it is the same moment, and knows its time zone."""
+    session = boto3.session.Session()
+    read_times_quickly(session)
+    parser = session._session.get_component("response_parser_factory").create_parser("rest-xml")
+    found = parser._timestamp_parser(told)
+    assert found.replace(microsecond=0) == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    assert found.microsecond == (678_000 if ".678" in str(told) else 0)
+
+
+def test_a_time_that_is_none_is_refused() -> None:
+    """As botocore refuses it, though it looks like one."""
+    session = boto3.session.Session()
+    read_times_quickly(session)
+    parser = session._session.get_component("response_parser_factory").create_parser("rest-xml")
+    with pytest.raises(ValueError, match="Invalid timestamp"):
+        parser._timestamp_parser("2026-13-02T03:04:05Z")
