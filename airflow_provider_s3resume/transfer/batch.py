@@ -168,6 +168,7 @@ def copy_batch(
         run.run()
     finally:
         workers.close()
+        context.lookups.close()
     pace = Pace.of(context, time.monotonic() - began, run.shared)
     store_pace(state, pace_name(ref.manifest, ref.index), pace)
     return _result(ref, journal, progress.figures(), pace)

@@ -60,7 +60,9 @@ def finish(copy: CopySubject, prepared: Prepared, reread: int) -> Landed:
     """
     _, notes = copy.upload()
     checkpoint = prepared.record.checkpoint
-    parts, shown = _covering(copy, prepared.record)
+    # A Complete whose outcome is lost is recognised by a record that has all parts.
+    with prepared.record.flushing():
+        parts, shown = _covering(copy, prepared.record)
     expected = copy.expected(parts)
     copy.last_expected = expected
     proof = _proven(copy, checkpoint, expected, parts)

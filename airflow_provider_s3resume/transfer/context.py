@@ -7,16 +7,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from airflow_provider_s3resume.storage.base import uri_of
+from airflow_provider_s3resume.transfer.pool import Workers
 
 if TYPE_CHECKING:
     from airflow_provider_s3resume.storage.base import ObjectStore
     from airflow_provider_s3resume.transfer.checkpoints import CheckpointRecords
     from airflow_provider_s3resume.transfer.config import CopyConfig
     from airflow_provider_s3resume.transfer.outcomes import Proof, Status
-    from airflow_provider_s3resume.transfer.pool import MemoryBudget, Workers
+    from airflow_provider_s3resume.transfer.pool import MemoryBudget
     from airflow_provider_s3resume.transfer.progress import Progress
     from airflow_provider_s3resume.transfer.stopping import StopSignal
     from airflow_provider_s3resume.transfer.tuning import Tuner
+
+_LOOKUPS = 16
+"""Threads for lookups, which only wait: as many as there are threads of larger objects at first,
+two for each."""
 
 
 class ChecksumVerdict:
@@ -26,6 +31,7 @@ class ChecksumVerdict:
 
     :param kept: it shows those that it was sent.
     :param framed: it kept the frames around a part's bytes as if they were bytes.
+    :param asking: held by whoever finds that out for all.
     :param streams: the same of those that follow a part's bytes; whoever holds ``on_trial`` finds
         that out.
     """
@@ -36,6 +42,7 @@ class ChecksumVerdict:
 
     def __init__(self) -> None:
         self.on_trial = threading.Lock()
+        self.asking = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +52,7 @@ class CopyContext:
     :param objects: how many small objects are under way at once.
     :param parts: the same of parts.
     :param threads: the same of larger objects, each of which has a thread.
+    :param lookups: threads for short calls that a copy begins before it needs their answers.
     :param known_checkpoints: names of the checkpoint records that stood there at the start.
     """
 
@@ -62,6 +70,7 @@ class CopyContext:
     threads: Tuner
     known_checkpoints: frozenset[str] = frozenset()
     verdict: ChecksumVerdict = field(default_factory=ChecksumVerdict)
+    lookups: Workers = field(default_factory=lambda: Workers(_LOOKUPS, "s3resume-lookup"))
 
     def source_uri(self, key: str) -> str:
         """Return where a source object is, the service included."""

@@ -20,6 +20,7 @@ from airflow_provider_s3resume.storage.base import uri_of
 from airflow_provider_s3resume.transfer.checkpoints import CheckpointRecords, Stored
 from airflow_provider_s3resume.transfer.cleanup import abort_uploads_of
 from airflow_provider_s3resume.transfer.config import OnSourceChange
+from airflow_provider_s3resume.transfer.lookups import lookups_of
 from airflow_provider_s3resume.transfer.multipart import copy_multipart
 from airflow_provider_s3resume.transfer.outcomes import Outcome, Proof, Status
 from airflow_provider_s3resume.transfer.reading import ExactSource
@@ -83,8 +84,19 @@ def _copy(
     if _in_one_request(context, identity):
         landed = _single(context, entry, source, planned=planned)
     else:
-        landed = copy_multipart(context, entry, source, _head(context, source, planned=planned))
+        landed = _in_parts(context, entry, source, planned=planned)
     return outcome_of(entry, identity, landed)
+
+
+def _in_parts(
+    context: CopyContext, entry: CopyEntry, source: ExactSource, *, planned: bool
+) -> Landed:
+    uris = context.source_uri(entry.key), context.target_uri(entry.target_key)
+    lookups = lookups_of(context, source, entry.target_key, uris)
+    if not _had_checkpoint(context, entry):
+        lookups.begin(context, source)
+    info = _head(context, source, planned=planned)
+    return copy_multipart(context, entry, source, info, lookups)
 
 
 def outcome_of(entry: CopyEntry, identity: SourceIdentity, landed: Landed) -> Outcome:

@@ -14,21 +14,29 @@ from airflow_provider_s3resume.plan.parts import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow_provider_s3resume.plan.objects import ObjectInfo
+    from airflow_provider_s3resume.storage.base import PartInfo
     from airflow_provider_s3resume.transfer.context import CopyContext
     from airflow_provider_s3resume.transfer.reading import ExactSource
 
 
 def layout_of_copy(
-    context: CopyContext, source: ExactSource, info: ObjectInfo
+    context: CopyContext,
+    source: ExactSource,
+    info: ObjectInfo,
+    first_part: Callable[[], PartInfo | None],
 ) -> tuple[PartLayout, tuple[str, ...]]:
     """Return how to cut the copy, and what the report should say about it.
 
     The source's own layout where it is known and fits the target, else one chosen by size.
+
+    :param first_part: tells of the source's first part.
     """
     notes: tuple[str, ...] = ()
     if context.config.reproduce_layout:
-        found = source_layout(source, info)
+        found = source_layout(source, info, first_part)
         refusal = found and refuse_layout(
             found, context.target.limits, context.config.memory_budget // 2
         )
@@ -40,12 +48,14 @@ def layout_of_copy(
     return chosen, notes
 
 
-def source_layout(source: ExactSource, info: ObjectInfo) -> PartLayout | None:
+def source_layout(
+    source: ExactSource, info: ObjectInfo, first_part: Callable[[], PartInfo | None]
+) -> PartLayout | None:
     """Return the source's own layout: from its first part if parts are uniform, else from each."""
     count = part_count_of_etag(info.etag)
     if count is None or not source.store.capabilities.part_layout:
         return None
-    first = source.part(1)
+    first = first_part()
     if first is None or first.part_count != count:
         return None
     uniform = uniform_source_layout(info.size, count, first.size)

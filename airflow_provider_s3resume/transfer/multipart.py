@@ -19,15 +19,19 @@ from airflow_provider_s3resume.exceptions import (
 )
 from airflow_provider_s3resume.transfer.completing import finish
 from airflow_provider_s3resume.transfer.context import CopyContext, Landed
-from airflow_provider_s3resume.transfer.parts import PartMover
+from airflow_provider_s3resume.transfer.parts import Destination, PartMover
 from airflow_provider_s3resume.transfer.preparing import Prepared, prepare
 from airflow_provider_s3resume.transfer.subject import CopySubject, StartOverError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow_provider_s3resume.plan.manifest import CopyEntry
     from airflow_provider_s3resume.plan.objects import ObjectInfo
+    from airflow_provider_s3resume.transfer.lookups import Lookups
     from airflow_provider_s3resume.transfer.reading import ExactSource
     from airflow_provider_s3resume.transfer.stopping import StopSignal
+    from airflow_provider_s3resume.transfer.uploads import UploadRecord
 
 log = logging.getLogger(__name__)
 
@@ -36,21 +40,27 @@ _FIRST_WAIT_S = 0.2
 
 
 def copy_multipart(
-    context: CopyContext, entry: CopyEntry, source: ExactSource, info: ObjectInfo
+    context: CopyContext,
+    entry: CopyEntry,
+    source: ExactSource,
+    info: ObjectInfo,
+    lookups: Lookups,
 ) -> Landed:
     """Copy one object in parts.
 
+    :param lookups: what may have been asked for beside ``info``.
     :raises SourceChangedError: if the source is another object by now.
     :raises TargetChangedError: if the target is not what the plan saw.
     :raises VerificationError: if the parts do not make the source; the upload was aborted.
     :raises TransientStoreError: if other workers keep taking the upload away.
     """
-    copy = CopySubject(context, entry, source, info)
+    copy = CopySubject(context, entry, source, info, lookups)
     for done in range(_ROUNDS):
         try:
             return _attempt(copy)
         except (UploadNotFoundError, PreconditionFailedError, StartOverError) as error:
             # Another worker completed, aborted or took over the upload, or its parts are not ours.
+            lookups.drop()
             context.stop.check()
             _give_up(copy, error)
             landed = copy.landed_elsewhere()
@@ -70,7 +80,10 @@ def _attempt(copy: CopySubject) -> Landed:
     if isinstance(prepared, Landed):
         return prepared
     with copy.context.stop.child() as stop:
-        reread = _move(copy, prepared, stop)
+        mover = _mover(copy, prepared, stop)
+        if prepared.begin is not None:
+            _begin(prepared, prepared.begin, mover)
+        reread = _move(copy, prepared, mover)
     return finish(copy, prepared, reread)
 
 
@@ -83,21 +96,35 @@ def _give_up(copy: CopySubject, error: S3ResumeError) -> None:
         copy.upload_id = None
 
 
-def _move(copy: CopySubject, prepared: Prepared, stop: StopSignal) -> int:
-    """Send and prove what is missing; returns how many parts were only read again."""
-    record = prepared.record
-    mover = PartMover(
+def _mover(copy: CopySubject, prepared: Prepared, stop: StopSignal) -> PartMover:
+    return PartMover(
         copy.context,
         copy.source,
         copy.key,
-        record,
+        Destination(prepared.layout, prepared.upload),
         copy.algorithm,
         stop,
         copy.moved,
         copy.source_algorithm,
     )
+
+
+def _begin(prepared: Prepared, begin: Callable[[], UploadRecord], mover: PartMover) -> None:
+    """Begin the upload, while its first parts are read."""
+    mover.read_ahead(prepared.missing)
+    try:
+        record = begin()
+    except BaseException as error:
+        mover.give_up(f"the upload was not begun: {error}")
+        raise
+    prepared.upload.set_result(record)
+
+
+def _move(copy: CopySubject, prepared: Prepared, mover: PartMover) -> int:
+    """Send and prove what is missing; returns how many parts were only read again."""
+    record = prepared.record
     copy.context.progress.add(parts_kept=len(prepared.kept))
-    with record.flushing():
+    with record.kept_on_error():
         try:
             unproven = mover.reread_all(prepared.unrecorded)
         except VerificationError as error:

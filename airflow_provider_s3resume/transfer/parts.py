@@ -6,6 +6,8 @@ import logging
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 from airflow_provider_s3resume.exceptions import (
@@ -23,6 +25,7 @@ from airflow_provider_s3resume.exceptions import (
     VerificationError,
 )
 from airflow_provider_s3resume.plan.digests import ChecksumAlgorithm, normal_etag
+from airflow_provider_s3resume.plan.parts import MIB
 from airflow_provider_s3resume.plan.resume import ListedPart, PartRecord
 from airflow_provider_s3resume.storage.base import uri_of
 from airflow_provider_s3resume.transfer.hashing import Hasher, hex_of, md5_hex
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_s3resume.plan.digests import Checksum
     from airflow_provider_s3resume.plan.objects import ByteRange
+    from airflow_provider_s3resume.plan.parts import PartLayout
     from airflow_provider_s3resume.transfer.context import CopyContext
     from airflow_provider_s3resume.transfer.reading import ExactSource
     from airflow_provider_s3resume.transfer.stopping import StopSignal
@@ -50,8 +54,22 @@ _FIRST_WAIT_S = 0.2
 _THROTTLED_S = 600.0
 """How long throttled tries of a streamed part do not count; the store's layers pace them."""
 
+_POLL_S = 0.5
+_SMALL = 4 * MIB
+
 _SETTLE_S = 1.0
 """How long requests under way may take to end after a stop; what lands later is read again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where parts go.
+
+    :param upload: the record of the upload, once it has begun.
+    """
+
+    layout: PartLayout
+    upload: Future[UploadRecord]
 
 
 class PartMover:
@@ -68,7 +86,7 @@ class PartMover:
         context: CopyContext,
         source: ExactSource,
         target_key: str,
-        record: UploadRecord,
+        destination: Destination,
         algorithm: ChecksumAlgorithm | None,
         stop: StopSignal,
         moved: list[int],
@@ -77,12 +95,13 @@ class PartMover:
         self._context = context
         self._source = source.under(stop)
         self._key = target_key
-        self._record = record
+        self._upload = destination.upload
         self._algorithm = algorithm
         self._source_algorithm = source_algorithm
         self._stop = stop
         self._moved = moved
-        self._ranges = dict(record.checkpoint.layout.ranges())
+        self._ranges = dict(destination.layout.ranges())
+        self._ahead: dict[int, Future[None]] = {}
 
     def send_all(self, missing: Iterable[int]) -> None:
         """Send parts over the shared threads; every acknowledged one is recorded.
@@ -93,7 +112,24 @@ class PartMover:
 
         :raises S3ResumeError: the first failure, one that no retry can help before all others.
         """
-        self._run_all([_job(self._send, number) for number in missing])
+        ahead, self._ahead = self._ahead, {}
+        jobs = [_job(self._send, number) for number in missing if number not in ahead]
+        self._run_all(jobs, set(ahead.values()))
+
+    def read_ahead(self, missing: Iterable[int]) -> None:
+        """Let threads that are free read the first parts; they are sent when the upload has begun.
+
+        Threads that have others' parts to move are not made to wait for it.
+        """
+        for number in islice(missing, self._context.workers.free()):
+            job = _job(self._send, number)
+            self._ahead[number] = self._context.workers.submit(job)
+
+    def give_up(self, reason: str) -> None:
+        """End what reads ahead: there will be no upload."""
+        self._stop.stop(reason)
+        self._upload.cancel()
+        self._settle(set(self._ahead.values()), [])
 
     def reread_all(self, parts: Iterable[ListedPart]) -> list[ListedPart]:
         """Prove parts that the target holds unrecorded, by reading their source ranges again.
@@ -110,8 +146,10 @@ class PartMover:
         self._run_all([_job(prove, part) for part in parts])
         return unproven
 
-    def _run_all(self, jobs: Iterable[Callable[[], None]]) -> None:
-        running: set[Future[None]] = set()
+    def _run_all(
+        self, jobs: Iterable[Callable[[], None]], running: set[Future[None]] | None = None
+    ) -> None:
+        running = running or set()
         failures: list[BaseException] = []
         for job in jobs:
             if failures or self._stop.is_set():
@@ -159,7 +197,7 @@ class PartMover:
         self._context.progress.add(bytes_moved=byte_range.length, parts_sent=1)
         if self._context.parts.count(byte_range.length):
             self._context.workers.resize(self._context.parts.allowed)
-        self._record.acknowledge(part)
+        self._record().acknowledge(part)
 
     def _hold(self, number: int, byte_range: ByteRange) -> PartRecord:
         with self._context.budget.buffer(byte_range.length, self._stop) as view:
@@ -202,7 +240,8 @@ class PartMover:
         """
         verdict = self._context.verdict
         if verdict.streams is None:
-            self._look_at(part.part_number, part.checksum, streamed=part.size)
+            with verdict.asking:
+                self._look_at(part.part_number, part.checksum, streamed=part.size)
         if verdict.streams is False:
             log.info("%s keeps no trailers: parts are held", self._context.target.bucket)
         return bool(verdict.streams)
@@ -231,11 +270,12 @@ class PartMover:
         beside = self._beside()
         self._source.read(byte_range, view, *(one for one in (hasher, beside) if one))
         checksum = hasher.checksum() if hasher else None
+        upload_id = self._upload_id()
         self._stop.check()
-        etag = self._context.target.upload_part(
-            self._key, self._upload_id(), number, view, checksum
-        )
-        if self._only_etag_tells(number, checksum) and normal_etag(etag) != md5_hex(view):
+        etag = self._context.target.upload_part(self._key, upload_id, number, view, checksum)
+        if not self._is_its_md5(etag, view) and (
+            self._only_etag_tells(number, checksum) and normal_etag(etag) != md5_hex(view)
+        ):
             raise self._etag_differs(number)
         return PartRecord(
             part_number=number,
@@ -244,6 +284,15 @@ class PartMover:
             checksum=checksum.value if checksum else None,
             source_checksum=_value_of(beside),
         )
+
+    def _is_its_md5(self, etag: str, view: memoryview) -> bool:
+        """Tell, while another thread asks what else tells what arrived, whether an ETag does.
+
+        Of a small part that is known sooner than the answer to the other thread is there.
+        """
+        verdict = self._context.verdict
+        is_asked = verdict.kept is None and verdict.asking.locked()
+        return is_asked and len(view) <= _SMALL and normal_etag(etag) == md5_hex(view)
 
     def _beside(self) -> Hasher | None:
         """Return what computes the source's own kind of digest, in the same pass."""
@@ -351,14 +400,24 @@ class PartMover:
             return False  # No service lists it; Content-MD5 is as old as S3.
         verdict = self._context.verdict
         if verdict.kept is None:
-            try:
-                self._look_at(number, checksum.value, streamed=streamed)
-            except ListingError:
-                return True
-            if not verdict.kept:
-                bucket = self._context.target.bucket
-                log.info("%s shows no checksums of parts: MD5s are compared too", bucket)
+            # Whoever comes meanwhile waits for the answer, which it would get no sooner itself.
+            with verdict.asking:
+                if not self._found_kept(number, checksum, streamed):
+                    return True
         return not verdict.kept
+
+    def _found_kept(self, number: int, checksum: Checksum, streamed: int | None) -> bool:
+        """Ask whether the target keeps checksums, if nobody has; tell whether it answered."""
+        if self._context.verdict.kept is not None:
+            return True
+        try:
+            self._look_at(number, checksum.value, streamed=streamed)
+        except ListingError:
+            return False
+        if not self._context.verdict.kept:
+            bucket = self._context.target.bucket
+            log.info("%s shows no checksums of parts: MD5s are compared too", bucket)
+        return True
 
     def _etag_differs(self, number: int) -> VerificationError:
         return self._differs(
@@ -383,7 +442,7 @@ class PartMover:
         if not same_checksum and normal_etag(part.etag) != hex_of(values[ChecksumAlgorithm.MD5]):
             raise self._differs(part.part_number, "it is not what its source range is")
         beside = self._source_algorithm
-        self._record.acknowledge(
+        self._record().acknowledge(
             PartRecord(
                 part_number=part.part_number,
                 size=part.size,
@@ -400,8 +459,18 @@ class PartMover:
         encryption = self._context.config.options.encryption
         return self._context.target.capabilities.md5_etags and encryption in PLAIN_ENCRYPTION
 
+    def _record(self) -> UploadRecord:
+        """Return the record of the upload, waiting until it has begun."""
+        # Where it has begun, a stop is no reason to forget a part that has landed.
+        while not self._upload.done():
+            self._stop.check()
+            wait([self._upload], timeout=_POLL_S)
+        if self._upload.cancelled():
+            self._stop.check()
+        return self._upload.result()
+
     def _upload_id(self) -> str:
-        upload_id = self._record.checkpoint.upload_id
+        upload_id = self._record().checkpoint.upload_id
         if upload_id is None:
             msg = "no upload was created"
             raise AssertionError(msg)

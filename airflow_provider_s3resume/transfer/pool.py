@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from airflow_provider_s3resume.exceptions import InvalidInputError
 from airflow_provider_s3resume.plan.parts import KIB, MIB
+from airflow_provider_s3resume.transfer.allocation import unfilled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -89,7 +90,8 @@ class MemoryBudget:
         data = self._take(size, stop, with_kept=size >= _KEPT_FROM)
         held = size if data is None else len(data)
         try:
-            data = data or bytearray(size)
+            if data is None:
+                data = unfilled(size) if size >= _KEPT_FROM else bytearray(size)
             with memoryview(data) as whole, whole[:size] as view:
                 yield view
         except BaseException as error:
@@ -208,7 +210,7 @@ class Workers:
         self._changed = threading.Condition()
         self._jobs: deque[Callable[[], None]] = deque()
         self._idle = 0
-        self._started = self._alive = 0
+        self._started = self._alive = self._running = 0
         self._closed = False
 
     def submit(self, function: Callable[[], _T]) -> Future[_T]:
@@ -233,6 +235,11 @@ class Workers:
             self._changed.notify()
         return future
 
+    def free(self) -> int:
+        """Return how many jobs would begin at once if they were submitted now."""
+        with self._changed:
+            return max(0, self._count - self._running - len(self._jobs))
+
     def resize(self, count: int) -> None:
         """Let another number of jobs run at once from now on; what runs is not touched."""
         with self._changed:
@@ -254,17 +261,25 @@ class Workers:
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
     def _run(self) -> None:
-        while (job := self._next()) is not None:
+        ended = 0
+        while (job := self._next(ended)) is not None:
             job()
             del job  # Neither the job nor what it holds may outlive its run.
+            ended = 1
 
-    def _next(self) -> Callable[[], None] | None:
+    def _next(self, ended: int) -> Callable[[], None] | None:
+        """Return the next job, ``None`` to end.
+
+        :param ended: how many jobs the thread has run since it asked before.
+        """
         with self._changed:
+            self._running -= ended
             self._idle += 1
             while not self._jobs and not self._closed and self._alive <= self._count:
                 self._changed.wait()
             self._idle -= 1
             if self._jobs and self._alive <= self._count:
+                self._running += 1
                 return self._jobs.popleft()
             self._alive -= 1
             return None

@@ -6,13 +6,12 @@ Whatever a kill leaves behind between two calls, the next attempt can tell whose
 from __future__ import annotations
 
 import logging
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from airflow_provider_s3resume.exceptions import (
-    ListingError,
     S3ResumeError,
-    UnsupportedError,
     UploadNotFoundError,
 )
 from airflow_provider_s3resume.plan.resume import (
@@ -23,7 +22,6 @@ from airflow_provider_s3resume.plan.resume import (
     StartOver,
     decide,
 )
-from airflow_provider_s3resume.plan.strays import UNKNOWN_UPLOADS
 from airflow_provider_s3resume.transfer.attributes import digest_of
 from airflow_provider_s3resume.transfer.checkpoints import Stored
 from airflow_provider_s3resume.transfer.cleanup import stray_notes
@@ -33,6 +31,9 @@ from airflow_provider_s3resume.transfer.outcomes import Status
 from airflow_provider_s3resume.transfer.uploads import UploadRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_s3resume.plan.parts import PartLayout
     from airflow_provider_s3resume.transfer.subject import CopySubject
 
 log = logging.getLogger(__name__)
@@ -40,17 +41,26 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """An upload to go on with.
+    """An upload to go on with, or to begin.
 
+    :param upload: its record, once it has begun.
+    :param begin: begins it; ``None`` if it has begun. Parts may be read meanwhile.
     :param unrecorded: parts that the target holds and no record knows; to be read again.
     :param notes: for the report.
     """
 
-    record: UploadRecord
+    layout: PartLayout
+    upload: Future[UploadRecord]
+    begin: Callable[[], UploadRecord] | None = None
     kept: tuple[PartRecord, ...] = ()
     unrecorded: tuple[ListedPart, ...] = ()
     missing: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def record(self) -> UploadRecord:
+        """The record of the upload, which has begun."""
+        return self.upload.result()
 
 
 def prepare(copy: CopySubject) -> Prepared | Landed:
@@ -58,8 +68,9 @@ def prepare(copy: CopySubject) -> Prepared | Landed:
 
     :raises PreconditionFailedError: if another worker took the checkpoint over.
     """
-    loaded = copy.context.records.load(copy.source_uri, copy.target_uri)
+    loaded = copy.lookups.record.answer()
     if isinstance(loaded, Stored):
+        copy.lookups.drop()
         return _resume(copy, loaded)
     if isinstance(loaded, str):
         log.warning("%s: starting over: %s", copy.uri, loaded)
@@ -102,8 +113,11 @@ def _continue(copy: CopySubject, stored: Stored, decision: Continue) -> Prepared
     checkpoint = replace(
         stored.checkpoint, parts=decision.kept, source_algorithm=copy.source_algorithm_name
     )
+    upload: Future[UploadRecord] = Future()
+    upload.set_result(UploadRecord(copy.context.records, replace(stored, checkpoint=checkpoint)))
     return Prepared(
-        record=UploadRecord(copy.context.records, replace(stored, checkpoint=checkpoint)),
+        layout=checkpoint.layout,
+        upload=upload,
         kept=decision.kept,
         unrecorded=decision.unrecorded,
         missing=decision.missing,
@@ -129,7 +143,7 @@ def _begin(
     copy: CopySubject, previous: Stored | None, *, superseded: tuple[str, ...], damaged: bool
 ) -> Prepared:
     context = copy.context
-    layout, notes = layout_of_copy(context, copy.source, copy.info)
+    layout, notes = layout_of_copy(context, copy.source, copy.info, copy.lookups.first_part.answer)
     upload, _ = copy.upload()
     intent = Checkpoint(
         source_uri=copy.source_uri,
@@ -138,31 +152,38 @@ def _begin(
         layout=layout,
         upload_id=None,
         algorithm=copy.algorithm_name,
-        uploads_before=_uploads_before(copy),
+        uploads_before=copy.lookups.uploads.answer(),
         superseded=superseded,
         started=context.started,
         asked=digest_of(upload),
         source_algorithm=copy.source_algorithm_name,
     )
+    return Prepared(
+        layout=layout,
+        upload=Future(),
+        begin=lambda: _create(copy, intent, previous, damaged=damaged),
+        missing=tuple(range(1, layout.count + 1)),
+        notes=notes,
+    )
+
+
+def _create(
+    copy: CopySubject, intent: Checkpoint, previous: Stored | None, *, damaged: bool
+) -> UploadRecord:
+    """Begin the upload; no part is sent before its id is recorded."""
+    context = copy.context
     # The intent comes first: whatever a kill leaves behind, the next attempt can tell.
     stored = context.records.save(intent, previous, force=damaged)
-    copy.upload_id = context.target.create_upload(copy.key, upload)
+    copy.upload_id = context.target.create_upload(copy.key, copy.upload()[0])
     try:
         stored = context.records.save(replace(intent, upload_id=copy.upload_id), stored)
     except S3ResumeError:
         # Only this process knows its id: the next attempt could not tell whose it is.
         context.target.abort_upload(copy.key, copy.upload_id)
         raise
-    missing = tuple(range(1, layout.count + 1))
+    layout = intent.layout
     log.info("%s: new upload of %d parts of %d bytes", copy.uri, layout.count, layout.part_size)
-    return Prepared(record=UploadRecord(context.records, stored), missing=missing, notes=notes)
-
-
-def _uploads_before(copy: CopySubject) -> tuple[str, ...]:
-    try:
-        return tuple(u.upload_id for u in copy.context.target.list_uploads(copy.key))
-    except (ListingError, UnsupportedError):
-        return (UNKNOWN_UPLOADS,)
+    return UploadRecord(context.records, stored)
 
 
 def _listed(copy: CopySubject, upload_id: str | None) -> list[ListedPart] | None:

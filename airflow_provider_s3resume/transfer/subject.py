@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from airflow_provider_s3resume.plan.objects import ObjectInfo
     from airflow_provider_s3resume.plan.resume import ListedPart, PartRecord
     from airflow_provider_s3resume.storage.base import NewUpload
+    from airflow_provider_s3resume.transfer.lookups import Lookups
     from airflow_provider_s3resume.transfer.reading import ExactSource
 
 log = logging.getLogger(__name__)
@@ -44,18 +45,25 @@ class CopySubject:
     """The object, and what became known while its copy was tried; used from one thread.
 
     :param info: the source object's headers.
+    :param lookups: what else is asked for at first.
 
     ``upload_id`` is that of the upload under way; ``last_expected`` what the parts last looked at
     would make; ``moved`` the sizes in bytes of the parts that were sent, filled by many threads.
     """
 
     def __init__(
-        self, context: CopyContext, entry: CopyEntry, source: ExactSource, info: ObjectInfo
+        self,
+        context: CopyContext,
+        entry: CopyEntry,
+        source: ExactSource,
+        info: ObjectInfo,
+        lookups: Lookups,
     ) -> None:
         self.context = context
         self.entry = entry
         self.source = source
         self.info = info
+        self.lookups = lookups
         self.key = entry.target_key
         self.uri = uri_of(context.target, entry.target_key)
         self.source_uri = context.source_uri(entry.key)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airflow_provider_s3resume.exceptions import PreconditionFailedError, S3ResumeError
 from airflow_provider_s3resume.plan.digests import normal_etag
 from airflow_provider_s3resume.transfer.checkpoints import Stored
+from airflow_provider_s3resume.transfer.pool import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future
 
     from airflow_provider_s3resume.plan.resume import Checkpoint, PartRecord
     from airflow_provider_s3resume.transfer.checkpoints import CheckpointRecords
@@ -30,7 +32,8 @@ _GROWTH = 16
 class UploadRecord:
     """The parts of one upload, written to its checkpoint as they are acknowledged.
 
-    Safe to use from many threads.
+    Safe to use from many threads. The checkpoint is written in a thread of its own: whoever moves
+    parts does not wait for the state's store.
     """
 
     def __init__(self, records: CheckpointRecords, stored: Stored) -> None:
@@ -38,7 +41,8 @@ class UploadRecord:
         self._stored = stored
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
-        self._writing = threading.Lock()
+        self._writer = Workers(1, "s3resume-record")
+        self._writing: Future[None] | None = None
         self._parts = {part.part_number: part for part in stored.checkpoint.parts}
         self._unflushed = 0
         self._detached = False
@@ -54,17 +58,22 @@ class UploadRecord:
             return dict(self._parts)
 
     def acknowledge(self, part: PartRecord) -> None:
-        """Remember a part that the target has; now and then write the checkpoint."""
+        """Remember a part that the target has; now and then the checkpoint is written.
+
+        :raises S3ResumeError: why it could not be written the last time.
+        """
+        ended = None
         with self._lock:
             self._parts[part.part_number] = part
             self._unflushed += 1
             due = self._unflushed >= max(FLUSH_PARTS, len(self._parts) // _GROWTH)
-        # One thread writes while the others go on: what they acknowledge is written next.
-        if due and self._writing.acquire(blocking=False):
-            try:
-                self.flush()
-            finally:
-                self._writing.release()
+            if self._writing is not None and self._writing.done():
+                ended, self._writing = self._writing, None
+            # What is acknowledged while it is written is written next.
+            if due and self._writing is None:
+                self._writing = self._writer.submit(self.flush)
+        if ended is not None:
+            ended.result()
 
     def flush(self) -> None:
         """Write what has been acknowledged, if anything was since the last time."""
@@ -83,8 +92,8 @@ class UploadRecord:
                 raise
 
     @contextmanager
-    def flushing(self) -> Iterator[None]:
-        """Write what was acknowledged when the block ends, however it ends."""
+    def kept_on_error(self) -> Iterator[None]:
+        """Write what was acknowledged if the block ends with an error."""
         try:
             yield
         except BaseException:
@@ -94,8 +103,26 @@ class UploadRecord:
                 # What is not recorded is read again; why the block ended matters more.
                 uri = self.checkpoint.target_uri
                 log.warning("%s: the last parts were not recorded: %s", uri, error)
+            finally:
+                self._writer.close()
             raise
-        self.flush()
+
+    @contextmanager
+    def flushing(self) -> Iterator[None]:
+        """Write what was acknowledged while the block runs; it is written when the block ends.
+
+        The last of a copy: nothing is acknowledged any more.
+        """
+        written = self._writer.submit(self.flush)
+        self._writer.close()
+        try:
+            yield
+        except BaseException:
+            # Whoever deals with the error may remove the record: nothing may write it after that.
+            with suppress(S3ResumeError):
+                written.result()
+            raise
+        written.result()
 
     def _write(self, checkpoint: Checkpoint) -> None:
         try:

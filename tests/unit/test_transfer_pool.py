@@ -13,6 +13,7 @@ import pytest
 from airflow_provider_s3resume.exceptions import CopyStoppedError, InvalidInputError
 from airflow_provider_s3resume.plan.parts import KIB, MIB
 from airflow_provider_s3resume.transfer import pool
+from airflow_provider_s3resume.transfer.allocation import unfilled
 from airflow_provider_s3resume.transfer.pool import MemoryBudget, Workers
 from airflow_provider_s3resume.transfer.stopping import StopSignal
 from tests.support.processes import wait_until
@@ -348,3 +349,30 @@ def test_a_closed_pool_that_is_made_larger_still_runs_what_is_left() -> None:
     jobs.wait(lambda: jobs.running == 4)
     jobs.finish()
     wait_until(lambda: alive("pool-closed") == 0, deadline_s=DEADLINE_S, what="their end")
+
+
+def test_workers_tell_how_many_jobs_would_begin_at_once() -> None:
+    """Those that run, and those that wait for a thread, are no free ones."""
+    workers, go_on = Workers(3, "some"), threading.Event()
+    assert workers.free() == 3
+    jobs = [workers.submit(lambda: go_on.wait(DEADLINE_S)) for _ in range(2)]
+    assert workers.free() == 1
+    jobs += [workers.submit(lambda: go_on.wait(DEADLINE_S)) for _ in range(2)]
+    assert workers.free() == 0
+    go_on.set()
+    assert all(job.result(DEADLINE_S) for job in jobs)
+    wait_until(lambda: workers.free() == 3, deadline_s=DEADLINE_S, what="three are free")
+    workers.close()
+
+
+def test_c20_a_large_buffer_that_was_never_filled_can_be_written_to_and_given_up() -> None:
+    """It is made without zeros being written to it, and is a buffer like others."""
+    made = unfilled(MIB)
+    assert len(made) == MIB
+    made[:3] = b"abc"
+    made[-1:] = b"z"
+    assert made.startswith(b"abc")
+    assert made.endswith(b"z")
+    assert sys.getsizeof(made) < MIB + KIB
+    pool.empty(made)
+    assert len(made) == 0

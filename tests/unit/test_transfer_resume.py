@@ -325,9 +325,9 @@ def test_c15_two_records_of_one_upload_join_their_parts() -> None:
     empty = world.records.load(*world.uris())
     assert isinstance(empty, Stored)
     one, other = UploadRecord(world.records, empty), UploadRecord(world.records, empty)
-    one.acknowledge(parts[1])
-    other.acknowledge(parts[2])
-    one.acknowledge(parts[3])
+    for record, number in ((one, 1), (other, 2), (one, 3)):
+        record.acknowledge(parts[number])
+        record.flush()
     assert sorted(part.part_number for part in world.checkpoint().parts) == [1, 2, 3]
     assert sorted(one.parts()) == [1, 2, 3]
 
@@ -340,6 +340,7 @@ def test_c15_a_record_that_another_upload_took_is_left_alone() -> None:
     mine = UploadRecord(world.records, stored)
     world.change_checkpoint(lambda found: replace(found, upload_id="another", parts=()))
     mine.acknowledge(replace(stored.checkpoint.parts[0], part_number=4))
+    mine.flush()
     assert world.checkpoint().upload_id == "another"
     assert world.checkpoint().parts == ()
     assert sorted(mine.parts()) == [1, 2, 3, 4]
