@@ -175,7 +175,8 @@ class Crew:
         hopeless: Callable[[], bool],
     ) -> None:
         self._context = context
-        self._left = {entry.key: entry for entry in entries}
+        # One source object may be copied onto several keys.
+        self._left = {entry.target_key: entry for entry in entries}
         # A signal's handler may abort in the thread that is doing so, or closing.
         self._lock = threading.RLock()
         self._done = done
@@ -267,13 +268,13 @@ class Crew:
     def _take(self, kind: int, *what: Any) -> None:  # noqa: ANN401 - as the kind has it
         if kind == _DONE:
             outcome = Outcome(**dict(zip(Outcome.__slots__, what, strict=True)))
-            if self._forget(outcome.key) is not None:
+            if self._forget(outcome.target_key) is not None:
                 figures = {"bytes_moved": outcome.bytes_moved, "parts_sent": outcome.sent_parts}
                 self._context.progress.add(**figures)
                 self._done(outcome)
         elif kind == _FAILED:
-            key, error = what
-            entry = self._forget(key)
+            target_key, error = what
+            entry = self._forget(target_key)
             if entry is not None:
                 self._failed(entry, error)
         elif kind == _REFUSED:
@@ -290,9 +291,9 @@ class Crew:
             for express, count in zip(_express_of(self._context), made, strict=True):
                 express.add_made(count)
 
-    def _forget(self, key: str) -> CopyEntry | None:
+    def _forget(self, target_key: str) -> CopyEntry | None:
         with self._lock:
-            return self._left.pop(key, None)
+            return self._left.pop(target_key, None)
 
 
 class _Work:
@@ -417,11 +418,11 @@ class _Told:
 
     def failed(self, entry: CopyEntry, error: S3ResumeError) -> None:
         """Tell of an object of which another try says nothing new."""
-        self.add(_FAILED, entry.key, error)
+        self.add(_FAILED, entry.target_key, error)
 
     def refused(self, entry: CopyEntry) -> None:
         """Tell of an object that has to be copied in the ordinary way."""
-        self.add(_REFUSED, entry.key)
+        self.add(_REFUSED, entry.target_key)
 
     def log(self, level: int, name: str, text: str) -> None:
         """Let the task log a line."""

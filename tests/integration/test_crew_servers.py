@@ -515,7 +515,7 @@ def test_errors_that_cannot_be_read_are_no_end(
 
     def failed(self: Any, entry: Any, error: Any) -> None:
         del error
-        self.add(crew._FAILED, entry.key, OddError(much="x"))
+        self.add(crew._FAILED, entry.target_key, OddError(much="x"))
 
     monkeypatch.setattr(crew._Told, "failed", failed)
     scene = put_many(ground.scene())

@@ -370,6 +370,22 @@ def test_c40_what_is_told_is_heard_once() -> None:
     assert requests_of(heard.target) == Requests(made=6)
 
 
+def test_c40_a_source_that_is_copied_twice_is_heard_of_twice() -> None:
+    """What is known of one of its targets says nothing about the other."""
+    heard = Heard(3)
+    one, two, three = (replace(entry, key="k") for entry in entries(3))
+    heard.crew._left = {entry.target_key: entry for entry in (one, two, three)}
+
+    def tell(told: crew._Told) -> None:
+        told.done(replace(outcome(one.target_key), key="k"))
+        told.failed(two, VerificationError("other bytes"))
+
+    heard.hear(tell)
+    assert [done.target_key for done in heard.done] == [one.target_key]
+    assert len(heard.failed) == 1
+    assert heard.crew._left == {three.target_key: three}
+
+
 @pytest.mark.parametrize("end", [b"", b"no pickle", pickle.dumps(["no", "event"])[:-4]])
 def test_what_was_told_before_a_bad_end_counts(end: bytes) -> None:
     """A process that is killed while it tells, or tells nonsense, takes nothing back."""
