@@ -81,6 +81,11 @@ class Moment:
         return (self.operation, self.side, self.after) == (operation, side, after)
 
 
+def when(operation: str, *, after: bool = False) -> Callable[[Moment], bool]:
+    """Return what tells a call of the target's by its operation."""
+    return lambda moment: moment.is_(operation, after=after)
+
+
 class KilledError(BaseException):
     """The process is dead: nothing that it does takes effect any more."""
 
@@ -251,12 +256,17 @@ class World:
         self.run(config)
         return self.outcome(key)
 
-    def run_killed(self, config: CopyConfig, at: int) -> bool:
-        """Make one attempt that dies at a moment; return whether it came so far."""
+    def run_killed(self, config: CopyConfig, at: int | Callable[[Moment], bool]) -> bool:
+        """Make one attempt that dies at a moment; return whether it came so far.
+
+        :param at: its number, or what tells that it is the one: threads take turns as they like,
+            so that only the first moments of two worlds have the same numbers.
+        """
+        is_it = at if callable(at) else lambda moment: moment.number >= at
         dead = threading.Event()
 
         def kill(moment: Moment) -> None:
-            if moment.number >= at:
+            if is_it(moment):
                 dead.set()
             if dead.is_set():
                 raise KilledError(f"{moment.operation} at moment {moment.number}")

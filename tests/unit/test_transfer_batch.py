@@ -33,6 +33,7 @@ from tests.support.transfer_world import (
     World,
     no_waits,
     pattern,
+    when,
 )
 
 DEADLINE_S = 20.0
@@ -272,12 +273,7 @@ def test_c34_an_intent_never_aborts_what_another_tool_began() -> None:
     world = World()
     world.seed(pattern(45))
     world.plan()
-    probe = World()
-    probe.seed(pattern(45))
-    probe.plan()
-    probe.run()
-    at = next(m.number for m in probe.traffic.moments if m.is_("CreateMultipartUpload"))
-    world.run_killed(CONFIG, at)
+    world.run_killed(CONFIG, when("CreateMultipartUpload"))
     assert only_intent(world)
     theirs = world.target.create_upload(KEY, NewUpload())
     outcome = world.run_one()

@@ -30,7 +30,7 @@ from airflow_provider_s3resume.transfer.state import StateLocation
 from airflow_provider_s3resume.transfer.stopping import StopSignal
 from airflow_provider_s3resume.transfer.stray_report import CleaningReport
 from airflow_provider_s3resume.transfer.strays import clean_strays
-from tests.support.transfer_world import CONFIG, KEY, NOW, Moment, World, no_waits, pattern
+from tests.support.transfer_world import CONFIG, KEY, NOW, Moment, World, no_waits, pattern, when
 
 SIZE = 45
 LATER = NOW + 8 * DAY_S
@@ -56,14 +56,9 @@ class Time:
 def killed_at(world: World, operation: str, *, key: str = KEY, size: int = SIZE) -> set[str]:
     """Copy an object and die after the first call of an operation; return the new upload ids."""
     before = set(world.target.uploads)
-    probe = World()
-    probe.seed(pattern(size), key=key)
-    probe.plan(key)
-    probe.run()
-    at = next(m.number for m in probe.traffic.moments if m.is_(operation, after=True))
     world.seed(pattern(size), key=key)
     world.plan(key, run=f"first-{key}")
-    assert world.run_killed(CONFIG, at)
+    assert world.run_killed(CONFIG, when(operation, after=True))
     return set(world.target.uploads) - before
 
 

@@ -24,6 +24,7 @@ from tests.support.transfer_world import (
     World,
     no_waits,
     pattern,
+    when,
 )
 
 SIZES = {"single": 15, "parts": 45}
@@ -316,7 +317,7 @@ def test_c19_a_resumed_upload_has_them_too() -> None:
     world = World()
     world.seed(pattern(45), attributes=ATTRIBUTES)
     world.plan()
-    assert world.run_killed(CONFIG, 80)
+    assert world.run_killed(CONFIG, when("UploadPart", after=True))
     assert world.held_parts()
     assert world.run_one().kept_parts > 0
     assert world.target.objects[KEY].attributes == ATTRIBUTES
@@ -395,7 +396,7 @@ OTHER_OPTIONS = [
 def test_c19_an_upload_begun_with_other_options_is_not_resumed(before: WriteOptions) -> None:
     """Its encryption, key and class would stay: it is given up, and the reason is told."""
     world = planned("parts")
-    assert world.run_killed(replace(CONFIG, options=before), 80)
+    assert world.run_killed(replace(CONFIG, options=before), when("UploadPart", after=True))
     assert world.held_parts()
     wanted = WriteOptions(encryption="aws:kms", kms_key_id="new-key")
     outcome = world.run_one(replace(CONFIG, options=wanted))
@@ -410,7 +411,7 @@ def test_c19_an_upload_begun_with_other_tags_is_not_resumed() -> None:
     world = World()
     world.seed(pattern(45), attributes=ContentAttributes(tags={"a": "1"}))
     world.plan()
-    assert world.run_killed(CONFIG, 80)
+    assert world.run_killed(CONFIG, when("UploadPart", after=True))
     there = world.source.objects[KEY]
     now = ContentAttributes(tags={"a": "2"})
     world.source.objects[KEY] = replace(there, attributes=now)
@@ -422,11 +423,7 @@ def test_c19_an_upload_completed_with_other_options_is_reported() -> None:
     """Completed before the kill, it cannot be begun anew: the report says what it lacks."""
     world = planned("parts")
     before = replace(CONFIG, options=WriteOptions(encryption="aws:kms", kms_key_id="old-key"))
-    world.run(before)
-    probe = world.traffic.moments
-    at = next(m.number for m in probe if m.is_("CompleteMultipartUpload", after=True))
-    world = planned("parts")
-    assert world.run_killed(before, at)
+    assert world.run_killed(before, when("CompleteMultipartUpload", after=True))
     wanted = WriteOptions(encryption="aws:kms", kms_key_id="new-key")
     outcome = world.run_one(replace(CONFIG, options=wanted))
     assert "encryption key new-key is old-key" in outcome.notes
