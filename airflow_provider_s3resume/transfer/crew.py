@@ -100,6 +100,9 @@ def shares_of(
     if count <= 1:
         return ()
     each = None if wanted is None else wanted // count
+    if each is not None and MemoryBudget(room // count - OWN_BYTES).most_objects <= each:
+        # There is not room for as many as are wanted; one lane may use it all.
+        return ()
     rest = 0 if wanted is None else wanted % count
     return tuple(
         Share(
@@ -191,10 +194,7 @@ class Crew:
             for share in shares:
                 self._processes.append(self._fork(share))
         except BaseException:
-            unheard = [process.told for process in self._processes]
             self.close()
-            for told in unheard:
-                told.close()
             raise
         self._work.is_all_given()
         self.processes = len(self._processes)

@@ -282,6 +282,7 @@ def _check_pairs(
     shared = pairs[0][1] if len(pairs) == 1 else ""
     state_prefixes = _state_prefixes(target, state, shared)
     seen: dict[str, str] = {}
+    sources: dict[str, str] = {}
     for source_key, target_key in pairs:
         if target_key in seen:
             raise InvalidInputError(
@@ -290,6 +291,14 @@ def _check_pairs(
                 accepted="one source object for each target key",
             )
         seen[target_key] = source_key
+        if source_key in sources:
+            # What became of an object is kept by its source key: one would hide the other (c40).
+            raise InvalidInputError(
+                "source key",
+                found=f"{source_key!r} for {sources[source_key]!r} and {target_key!r}",
+                accepted="each source object once; copy it to another key in a run of its own",
+            )
+        sources[source_key] = target_key
         if target_key.startswith(state_prefixes):
             outside = " and ".join(repr(prefix) for prefix in state_prefixes)
             raise InvalidInputError(

@@ -256,6 +256,7 @@ def test_a_retry_of_named_pairs_asks_for_each_key_instead_of_listing_what_lies_b
     [
         ([("a", "x"), ("b", "x")], "'x' for 'a' and 'b', accepted is one source object"),
         ([("a", "x"), ("a", "x")], "one source object for each target key"),
+        ([("a", "x"), ("a", "y")], "'a' for 'x' and 'y', accepted is each source object once"),
         ([("a", ".s3resume/x")], "accepted is a key outside of '.s3resume/'"),
         ([("a", "")], "accepted is a key that the target can hold exactly"),
         ([("a", "k" * 1025)], "accepted is a key that the target can hold exactly"),
@@ -264,9 +265,9 @@ def test_a_retry_of_named_pairs_asks_for_each_key_instead_of_listing_what_lies_b
 def test_named_pairs_that_cannot_be_are_refused_before_anything_is_asked(
     named: list[tuple[str, str]], message: str
 ) -> None:
-    """Two sources for one key, our own records, and keys that cannot be."""
+    """Two sources for one key, two keys for one source, our own records, keys that cannot be."""
     sync = Sync()
-    with pytest.raises(InvalidInputError, match=r"target key: found ") as refused:
+    with pytest.raises(InvalidInputError, match=r"(target|source) key: found ") as refused:
         pairs(sync, named)
     assert message in str(refused.value).replace('"', "")
 
