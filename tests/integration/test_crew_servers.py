@@ -32,10 +32,10 @@ from airflow_provider_s3resume.transfer.stopping import StopSignal
 from tests.conformance.keys import ODD_KEYS, PREFIXES_OF_OTHERS
 from tests.conftest import SeaweedPair
 from tests.integration.test_expiring_credentials import Copy, Side, Thread
-from tests.support.crew import Crews, children, open_files
+from tests.support.crew import Crews, open_files
 from tests.support.lane import GET, HEAD, MINISTACK, PUT, Ground, Scene, Watched
 from tests.support.ministack import MinistackServer
-from tests.support.processes import Child, wait_until
+from tests.support.processes import Child, children, wait_until
 from tests.support.sts_server import RoleSeaweedServer, StsServer
 from tests.support.tls import make_certificate
 from tests.support.transfer_servers import ROOT, Pair

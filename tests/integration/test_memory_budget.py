@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_s3resume.plan.parts import MIB
+from airflow_provider_s3resume.transfer.crew import MOST, usable_processors
 from tests.support.null_world import NullS3, Order, run_order
 from tests.support.tls import make_certificate
 
@@ -78,3 +79,18 @@ def test_c20_many_small_objects_take_the_budget_and_little_else(
     totals = server.totals()
     assert (totals["objects"], totals["other_etags"]) == (1500, 0)
     assert made.peak_rss - made.before <= 16 + BESIDE_MIB
+
+
+def test_c20_processes_for_small_objects_take_the_budget_and_little_else(
+    server: NullS3, plan: Callable[..., dict[str, object]], tmp_path: Path
+) -> None:
+    """3,000 objects of 64 KiB, by as many processes as there are processors, all of them summed."""
+    batch = plan([f"small/{number:05}" for number in range(3000)], "shared")
+    order = Order(
+        batch=batch, memory_budget=128 * MIB, part_concurrency=None, object_concurrency=None
+    )
+    made = run_order(order, server.env(), tmp_path)
+    assert made.result["counts"] == {"copied": 3000}
+    count = min(usable_processors(), MOST)
+    assert made.result["pace"]["processes"] == (count if count > 1 else 0)
+    assert made.peak_pss - made.before <= 128 + BESIDE_MIB

@@ -10,19 +10,9 @@ import pytest
 
 from airflow_provider_s3resume.transfer import batch, crew
 from airflow_provider_s3resume.transfer.crew import Crew
-from tests.support.processes import wait_until
+from tests.support.processes import children, wait_until
 
 DEADLINE_S = 20.0
-
-
-def children() -> set[int]:
-    """Return the processes that this one has forked or started, those that ended included."""
-    found: set[int] = set()
-    for task in Path("/proc/self/task").iterdir():
-        # A thread may end meanwhile; its children are the others' then.
-        with suppress(FileNotFoundError, ProcessLookupError):
-            found |= set(map(int, (task / "children").read_text().split()))
-    return found
 
 
 def open_files() -> dict[str, str]:

@@ -18,6 +18,7 @@ from typing import Any, Self
 from airflow_provider_s3resume.hooks.sides import PlanReference, Sides
 from airflow_provider_s3resume.transfer.planning import pairs_manifest
 from tests.support.ports import LOOPBACK
+from tests.support.processes import children
 from tests.support.tls import Certificate
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -122,8 +123,8 @@ class Order:
     batch: dict[str, Any]
     memory_budget: int
     part_size: int | None = None
-    part_concurrency: int = 256
-    object_concurrency: int = 256
+    part_concurrency: int | None = 256
+    object_concurrency: int | None = 256
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,7 +133,7 @@ class Made:
 
     :param before: RSS with all imported and clients made, before the copy.
     :param peak_rss: by the kernel's own count.
-    :param peak_pss: by sampling.
+    :param peak_pss: by sampling; of all processes of the task.
     """
 
     result: dict[str, Any]
@@ -155,7 +156,7 @@ def run_order(order: Order, env: dict[str, str], folder: Path) -> Made:
         stderr=log,
         text=True,
     )
-    peak = peak_pss(lambda: [child.pid] if child.poll() is None else [])
+    peak = peak_pss(lambda: [child.pid, *children(child.pid)] if child.poll() is None else [])
     out, _ = child.communicate()
     log.close()
     if child.returncode != 0:

@@ -180,3 +180,17 @@ class Child:
     ) -> None:
         """Stop the child."""
         self.stop()
+
+
+def children(pid: int | None = None) -> set[int]:
+    """Return the processes that one has forked or started, those that ended included.
+
+    :param pid: of the one, ``None`` for this process.
+    """
+    found: set[int] = set()
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for task in Path(f"/proc/{pid or 'self'}/task").iterdir():
+            # A thread may end meanwhile; its children are the others' then.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                found |= set(map(int, (task / "children").read_text().split()))
+    return found

@@ -57,8 +57,9 @@ from airflow_provider_s3resume.transfer.outcomes import Outcome, Proof, Status
 from airflow_provider_s3resume.transfer.paces import Pace, Shared
 from airflow_provider_s3resume.transfer.pool import MemoryBudget
 from airflow_provider_s3resume.transfer.progress import Progress
-from tests.support.crew import children, open_pipes
+from tests.support.crew import open_pipes
 from tests.support.memory_express import ExpressStore
+from tests.support.processes import children
 from tests.support.wire_direct import Servers, answer, read_request, store_of
 
 DEADLINE_S = 20.0
