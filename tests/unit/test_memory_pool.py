@@ -124,7 +124,7 @@ def test_c20_a_small_budget_has_few_objects_under_way(monkeypatch: pytest.Monkey
     world.plan()
     most = replace(CONFIG, part_concurrency=256, object_concurrency=256, memory_budget=16 * MIB)
     world.run(most).raise_for_failures()
-    assert counts == {"s3resume-part": 16, "s3resume-object": 32}
+    assert counts == {"s3resume-part": 16, "s3resume-object": 32, "s3resume-express": 3}
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "https://127.0.0.1:9"])
