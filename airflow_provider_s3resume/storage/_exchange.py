@@ -208,8 +208,10 @@ class Exchange(Generic[T]):
         """Tell whether a body is to be read: an object's of the right length, or a refusal's."""
         if head.status in _SUCCESS and not self._sent:
             raise ConnectionResetError("a success was answered before all was sent")
-        if self._sink is None and head.chunked:
-            raise ProtocolError("an answer in chunks, of which it is not known what it says")
+        is_read = head.length is not None and head.length <= _MOST_OF_A_REFUSAL
+        if self._sink is None and (head.chunked or (head.status in _SUCCESS and not is_read)):
+            # The body of a success may say that it is none.
+            raise ProtocolError("an answer of which it is not known what it says")
         if head.status not in _SUCCESS or self._sink is None:
             # A success to a write has a body only to say that it is none.
             if not head.length or head.length > _MOST_OF_A_REFUSAL:

@@ -161,7 +161,8 @@ class TlsTransport(Transport):
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         self._unsent = _NOTHING
-        self._promised = 0
+        # OpenSSL has taken a part of a record, or a whole one without bytes: nobody can tell.
+        self._has_part = False
         self._shake_hands(until)
 
     def receive(self, view: memoryview, *, whole: bool = False, more: int = 0) -> int:
@@ -196,7 +197,9 @@ class TlsTransport(Transport):
                 if not count:
                     return done, True
                 done += count
+                self._has_part = False
         except ssl.SSLWantReadError:
+            self._has_part = True
             return done, False
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
             return done, True
@@ -256,7 +259,7 @@ class TlsTransport(Transport):
 
     def has_ahead(self) -> bool:
         """Tell whether something can be decrypted without the socket."""
-        return bool(self._incoming.pending or self._tls.pending())
+        return bool(self._has_part or self._incoming.pending or self._tls.pending())
 
     def is_quiet(self) -> bool:
         """Tell whether an idle connection is still one; session tickets may have come."""

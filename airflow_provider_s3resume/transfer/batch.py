@@ -171,7 +171,15 @@ def copy_batch(
         context.lookups.close()
     pace = Pace.of(context, time.monotonic() - began, run.shared)
     store_pace(state, pace_name(ref.manifest, ref.index), pace)
-    return _result(ref, journal, progress.figures(), pace)
+    result = _result(ref, journal, progress.figures(), pace)
+    told = sum(result.counts.values())
+    if told != len(entries):
+        # Nothing may pass for done that nobody has told of (c40).
+        raise UnexpectedError(
+            f"batch {ref.index} has {len(entries)} objects, and of {told} it is known what became "
+            "of them; another attempt copies what is missing"
+        )
+    return result
 
 
 def _threads(given: int | None, room: int) -> Tuner:
@@ -225,6 +233,7 @@ class _Run:
         # The lane has a thread, and two others finish what has to be looked at: with those of
         # larger objects it could wait for memory that only these give back.
         self._express = Workers(3, "s3resume-express")
+        self._crew: Crew | None = None
         self._crew_stack = ExitStack()
 
     def run(self) -> None:
@@ -271,6 +280,7 @@ class _Run:
             log.warning("No processes for small objects: %s", error)
             stack.close()
             return None
+        self._crew = crew
         stack.callback(crew.close)
         stack.enter_context(context.stop.watching(crew))
         return crew
@@ -293,6 +303,8 @@ class _Run:
             self._running -= done
         for future in done:
             future.result()
+        if self._crew is not None:
+            self._crew.end_silent()
         self._journal.flush_if_due()
         if self._on_progress and time.monotonic() - self._told >= PROGRESS_S:
             self._told = time.monotonic()

@@ -25,7 +25,7 @@ import time
 import traceback
 import warnings
 from concurrent.futures import Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -42,7 +42,7 @@ from airflow_provider_s3resume.transfer.stopping import StopSignal
 from airflow_provider_s3resume.transfer.tuning import OBJECTS, Tuner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from io import BufferedReader
 
     from airflow_provider_s3resume.plan.manifest import CopyEntry
@@ -63,6 +63,9 @@ _CHUNK: Final = 16
 _NUMBER: Final = 4
 _TOLD_AT_ONCE: Final = 64
 _TOLD_EVERY_S: Final = 0.1
+_SIGN_EVERY_S: Final = 2.0
+SILENT_S: Final = 60.0
+"""A process gives a sign of life every two seconds, whatever it waits for."""
 _FINISHERS: Final = 2
 _SIDES: Final = 2
 _QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
@@ -125,7 +128,10 @@ def is_alone() -> bool:
     The main thread waits for this one, if it is another; what else there is, nobody knows.
     """
     known = {threading.main_thread(), threading.current_thread()}
-    return sys.platform == "linux" and set(threading.enumerate()) <= known
+    if sys.platform != "linux" or not set(threading.enumerate()) <= known:
+        return False
+    # There may be others that Python has not started, or not through that module.
+    return len(list(Path("/proc/self/task").iterdir())) <= len(known)
 
 
 def usable_processors(quota: Path = _QUOTA) -> int:
@@ -147,12 +153,27 @@ class _Process:
     """One of them, as the task sees it.
 
     :param told: what it tells; ends when it ends.
-    :param has_ended: all of that was read, so that its number may soon be another one's.
+    :param handle: stands for this very process, whoever has its number by then.
+    :param heard_at: when it told something, or showed that it lives (monotonic).
     """
 
     pid: int
     told: BufferedReader
-    has_ended: bool = False
+    handle: int
+    heard_at: float = field(default_factory=time.monotonic)
+
+    def kill(self) -> None:
+        """End it, if it is there."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.handle, signal.SIGKILL)
+
+    def forget(self) -> None:
+        """Wait until it has ended, and close all that is left of it."""
+        # Somebody else may wait for whatever child there is.
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self.pid, 0)
+        self.told.close()
+        os.close(self.handle)
 
 
 class Crew:
@@ -212,11 +233,19 @@ class Crew:
         """Let all of them end at once; what they were doing is not finished."""
         with self._lock:
             for process in self._processes:
-                if not process.has_ended:
-                    # Its end of the pipe was open a moment ago: if it is not there any more, its
-                    # number is not another one's yet.
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(process.pid, signal.SIGKILL)
+                process.kill()
+
+    def end_silent(self) -> None:
+        """End those of which nothing was heard for long: what they had to do is left to the task.
+
+        A process that is stopped, or waits for what it was forked without, would be waited for.
+        """
+        with self._lock:
+            for process in self._processes:
+                if time.monotonic() - process.heard_at > SILENT_S:
+                    process.heard_at = time.monotonic()
+                    log.warning("a process for small objects is silent, and ended")
+                    process.kill()
 
     def close(self) -> None:
         """End those that have not ended, and forget all."""
@@ -224,27 +253,33 @@ class Crew:
         with self._lock:
             processes, self._processes = self._processes, []
         for process in processes:
-            # Somebody else may wait for whatever child there is.
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(process.pid, 0)
-            process.told.close()
+            process.forget()
         self._work.close()
         self._alive.close()
 
     def _fork(self, share: Share) -> _Process:
         reading, writing = os.pipe()
+        # A signal that comes before the new process has handlers of its own waits.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        pid = 0
         try:
             with warnings.catch_warnings():
                 # Of threads: see ``is_alone``.
                 warnings.simplefilter("ignore", DeprecationWarning)
                 pid = os.fork()
+            if not pid:
+                _be(self._context, share, self._work, self._alive, writing, before)
+            handle = os.pidfd_open(pid)
         except OSError:
+            if pid:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
             _close(reading, writing)
             raise
-        if not pid:
-            _be(self._context, share, self._work, self._alive, writing)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         os.close(writing)
-        return _Process(pid, os.fdopen(reading, "rb"))
+        return _Process(pid, os.fdopen(reading, "rb"), handle)
 
     def _listen(self, process: _Process) -> None:
         with process.told as told:
@@ -257,13 +292,13 @@ class Crew:
                 except Exception as error:  # noqa: BLE001 - what it did not tell is left to the task
                     # It was killed while it told, or is out of its mind.
                     log.warning("a process for small objects said %s", type(error).__name__)
-                    return
+                    process.kill()
+                    break
+                process.heard_at = time.monotonic()
                 for kind, *what in events:
                     self._take(kind, *what)
                 if self._hopeless():
                     self._work.drain()
-        with self._lock:
-            process.has_ended = True
 
     def _take(self, kind: int, *what: Any) -> None:  # noqa: ANN401 - as the kind has it
         if kind == _DONE:
@@ -370,7 +405,14 @@ def _express_of(context: CopyContext) -> list[Express]:
 # What follows runs in the forked process.
 
 
-def _be(context: CopyContext, share: Share, work: _Work, alive: _Alive, writing: int) -> NoReturn:
+def _be(
+    context: CopyContext,
+    share: Share,
+    work: _Work,
+    alive: _Alive,
+    writing: int,
+    signals: Collection[signal.Signals | int],
+) -> NoReturn:
     """Be one of the processes; nothing of the task's may be done here when it ends."""
     status = 1
     try:
@@ -378,6 +420,7 @@ def _be(context: CopyContext, share: Share, work: _Work, alive: _Alive, writing:
         gc.freeze()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
         work.is_all_given()
         alive.end_with_the_task()
         told = _Told(writing)
@@ -430,15 +473,16 @@ class _Told:
 
     def flush_if_due(self) -> None:
         """Tell what there is if the last telling was a while ago."""
-        if self._events and time.monotonic() - self._at > _TOLD_EVERY_S:
+        silent = time.monotonic() - self._at
+        if silent > (_TOLD_EVERY_S if self._events else _SIGN_EVERY_S):
             self.flush()
 
     def flush(self) -> None:
         """Tell all of it now."""
         with self._lock:
             events, self._events, self._at = self._events, [], time.monotonic()
-            if events:
-                pickle.dump(events, self._writing, pickle.HIGHEST_PROTOCOL)
+            # Of none, too: that this process lives.
+            pickle.dump(events, self._writing, pickle.HIGHEST_PROTOCOL)
             self._writing.flush()
 
     def take_logs(self) -> None:
@@ -495,7 +539,8 @@ class _Member:
             hopeless=self._is_hopeless,
         )
         lane.run()
-        wait(self._finishing)
+        while wait(self._finishing, timeout=_SIGN_EVERY_S).not_done:
+            self._told.flush_if_due()
         made = [express.made() for express in sides]
         self._told.add(_END, self._context.objects.allowed, made)
 

@@ -145,11 +145,30 @@ class SinglePut:
 
         :raises VerificationError: if other bytes have arrived.
         """
+        if written.etag is None and not self._is_shown(written):
+            return self._found_after_all()
         arrived = self._check_arrived(written)
         if self._upload is not None:
             self._note_what_is_lost(self._upload)
         unprotected = self._condition is None
         return self._landed(Status.COPIED, written, unprotected=unprotected, arrived=arrived)
+
+    def _found_after_all(self) -> Landed:
+        """Look at the target after a success that shows nothing: no S3 service answers like that.
+
+        A portal or a proxy does, and then nothing was written.
+
+        :raises TransientStoreError: if the object is not there.
+        """
+        found = look(self._context.target, self._entry.target_key)
+        expected = Expected(size=len(self._data), etag=md5_hex(self._data), checksum=self._checksum)
+        if found is None or not is_expected(found, expected):
+            detail = "answered as a success without an ETag, and what was sent is not there"
+            raise TransientStoreError("PutObject", self._uri, detail)
+        if self._upload is not None:
+            self._note_what_is_lost(self._upload)
+        unprotected = self._condition is None
+        return self._landed(Status.COPIED, found, unprotected=unprotected, arrived=True)
 
     def _made_of(self) -> NewUpload:
         algorithm = self._checksum.algorithm if self._checksum else None

@@ -70,6 +70,7 @@ class Tuner:
         self._clock = clock
         self._busy = busy
         self._lock = threading.Lock()
+        self._first = self.allowed
         self._before = (self.allowed, 0.0)
         self._enough: tuple[int, float] | None = None
         self._spares = True
@@ -109,6 +110,11 @@ class Tuner:
         if self._enough is not None:
             # So few leave the processor idle.
             self._enough, self._spares = None, False
+        if self.allowed < self._first:
+            # So few were enough while the processor was busy: how many are now, is to be found.
+            self.allowed = self._first
+            self._before = (self.allowed, 0.0)
+            return
         before, best = self._before
         if rate < best * _GAIN:
             self._settled, self.allowed = True, before

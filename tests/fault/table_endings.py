@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from airflow_provider_s3resume.exceptions import S3ResumeError
 from tests.fault.table_calls import Row
 from tests.fault.table_faults import FAULTS, HEALED, Ending, Failed, Fault
 
@@ -22,6 +23,15 @@ def ending_of(fault: Fault, row: Row) -> Ending:
     kind = fault.name.removesuffix("-for-good").removesuffix("-for-a-while")
     special = _special(kind, fault, row)
     return fault.ending if special is None else special
+
+
+def meets_create(fault: Fault, row: Row, caught: S3ResumeError) -> bool:
+    """Tell whether a fault that takes all connections with it met another object's Create.
+
+    It is not sent again: the first may have been begun unheard (c34), and the next attempt looks.
+    """
+    takes_all = fault.name == "refused-for-a-while" and row.place == "target"
+    return takes_all and caught.retryable and "CreateMultipartUpload of" in str(caught)
 
 
 def _special(kind: str, fault: Fault, row: Row) -> Ending | None:

@@ -9,6 +9,7 @@ import os
 import pickle
 import random
 import socket
+import subprocess
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -63,7 +64,6 @@ from tests.support.processes import children
 from tests.support.wire_direct import Servers, answer, read_request, store_of
 
 DEADLINE_S = 20.0
-NOBODY = 1 << 30
 """A number that no process has."""
 MOMENT = "Thu, 01 Jan 2026 00:00:00 GMT"
 BOTH = pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
@@ -311,7 +311,8 @@ class Heard:
         tell(told)
         told.flush()
         told._writing.close()
-        self.crew._processes = [crew._Process(NOBODY, os.fdopen(reading, "rb"))]
+        nobody = ended()
+        self.crew._processes = [crew._Process(nobody[0], os.fdopen(reading, "rb"), nobody[1])]
         self.crew.processes = 1
         self.left = [entry.key for entry in self.crew.run()]
         self.crew.close()
@@ -322,6 +323,13 @@ class ForkedStore(ExpressStore):
 
     def __init__(self) -> None:
         super().__init__(MemoryStore())
+
+
+def ended() -> tuple[int, int]:
+    """Return the number and the handle of a process that has ended, and was waited for."""
+    with subprocess.Popen(["true"]) as child:
+        handle = os.pidfd_open(child.pid)
+    return child.pid, handle
 
 
 def outcome(key: str) -> Outcome:

@@ -109,7 +109,7 @@ def test_it_does_not_grow_while_the_processor_holds_things_up() -> None:
 
 
 def test_on_a_busy_processor_what_is_enough_there_is_allowed() -> None:
-    """As many threads as there are processors; from there it grows again when they are free."""
+    """As many threads as there are processors; it begins anew when they are free."""
     clock = Clock()
     tuner = clock.tuner(None, first=8, most=64, least=3)
     assert span(tuner, clock, 1000.0)
@@ -117,7 +117,7 @@ def test_on_a_busy_processor_what_is_enough_there_is_allowed() -> None:
     assert span(tuner, clock, 2000.0, busy=0.9)
     assert tuner.allowed == 3
     assert span(tuner, clock, 2000.0, busy=0.1)
-    assert tuner.allowed == 5
+    assert tuner.allowed == 8
 
 
 def frugal(rate: Rate, *, least: int, spans: int = 12) -> list[int]:
@@ -170,14 +170,27 @@ def test_one_thread_is_held_against_more_again_after_a_while() -> None:
 
 
 def test_so_few_that_the_processor_is_idle_are_too_few() -> None:
-    """It grows from there, and does not try so few again."""
+    """It begins anew, and does not try so few again."""
     clock = Clock()
     tuner = clock.tuner(None, first=8, most=64, least=2)
     seen = []
     for busy in (0.9, 0.9, 0.2, 0.2, 0.9, 0.9, 0.9):
         span(tuner, clock, 1000.0 * tuner.allowed, busy=busy)
         seen.append(tuner.allowed)
-    assert seen == [2, 1, 2, 4, 2, 2, 2]
+    assert seen == [2, 1, 8, 13, 2, 2, 2]
+
+
+def test_one_slow_moment_after_a_busy_time_settles_nothing_below_the_first_number() -> None:
+    """A lane of small objects may have kept the processor busy, and has ended."""
+    clock = Clock()
+    tuner = clock.tuner(None, first=8, most=64, least=2)
+    for busy in (0.9, 0.9):
+        span(tuner, clock, 1000.0, busy=busy)
+    assert tuner.allowed == 1
+    for number in range(30):
+        share = 0.5 if number == 1 else 1.0
+        span(tuner, clock, 100.0 * tuner.allowed * share, busy=0.1)
+    assert tuner.allowed >= 8
 
 
 def test_what_the_user_gave_is_not_changed() -> None:
