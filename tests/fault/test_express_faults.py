@@ -311,6 +311,50 @@ def test_c16_a_put_whose_answer_was_lost_is_looked_at(
         assert named in exchange.headers
 
 
+PORTAL = b"<html><body>Please log in</body></html>"
+LONG = INTERNAL_ERROR + b" " * (64 * KIB)
+
+
+@WAYS
+@pytest.mark.parametrize("forward", [True, False], ids=["done", "not-done"])
+@pytest.mark.parametrize("body", [b"", PORTAL], ids=["empty", "portal"])
+def test_c16_a_success_that_shows_nothing_is_looked_at(
+    scene: Scene, body: bytes, *, forward: bool, lane: bool
+) -> None:
+    """Something answers a PUT in the place of the service: the target says whether it was done."""
+    put_some(scene, 2).plan()
+    scene.break_("target", PUT, "k1", Replace(status=200, body=body, forward=forward))
+    result = scene.run(lane=lane)
+    assert scene.seen("target", HEAD, "k1")
+    if forward:
+        result.raise_for_failures()
+        scene.check_landed()
+        return
+    assert result.counts == {"copied": 1, "failed": 1}
+    assert [outcome.retryable for outcome in result.failures] == [True]
+    scene.check_landed(but=["k1"])
+    assert scene.target.data(scene.prefix + "k1") == OLD
+
+
+@WAYS
+@pytest.mark.parametrize("times", [1, None], ids=["once", "ever"])
+@pytest.mark.parametrize("body", [INTERNAL_ERROR, LONG], ids=["short", "long"])
+def test_c16_a_success_that_says_that_it_is_none_is_none(
+    scene: Scene, body: bytes, times: int | None, *, lane: bool
+) -> None:
+    """However long it is, and though it shows an ETag."""
+    put_some(scene, 2).plan()
+    said = Replace(status=200, body=body, headers={"ETag": '"made-up"'})
+    scene.break_("target", PUT, "k1", said, times=times)
+    result = scene.run(lane=lane)
+    if times:
+        result.raise_for_failures()
+        scene.check_landed()
+        return
+    assert result.counts == {"copied": 1, "failed": 1}
+    assert scene.target.data(scene.prefix + "k1") == OLD
+
+
 def test_c16_what_somebody_wrote_over_an_unheard_put_stays(scene: Scene) -> None:
     """The answer is lost, somebody else replaces the object, and it is not replaced again."""
     put_some(scene, 2).plan()

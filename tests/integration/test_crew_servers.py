@@ -12,7 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -45,6 +45,8 @@ from tests.support.wire_rules import SLOW_DOWN, Exchange, Match, Replace, Rule
 
 SIZES = (0, 1, 1000, 64 * KIB, 256 * KIB)
 DEADLINE_S = 20.0
+SILENT_S = 2.5
+SILENT = "a process for small objects is silent"
 DENIED = Replace(status=403, body=b"<Error><Code>AccessDenied</Code></Error>")
 BUSY = Replace(status=503, body=SLOW_DOWN)
 HEADERS: dict[str, Any] = {"CacheControl": "no-store", "Metadata": {"some": "thing"}}
@@ -289,6 +291,62 @@ def test_c17_killed_processes_leave_their_objects_to_the_task(
     check_noted(scene, watched)
     assert {outcome.status for outcome in scene.outcomes().values()} <= LANDED
     watched.check_memory()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let processes give signs often, and be ended soon when they do not."""
+    monkeypatch.setattr(crew, "_SIGN_EVERY_S", 0.2)
+    monkeypatch.setattr(crew, "SILENT_S", SILENT_S)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_c17_a_process_that_is_silent_is_ended(
+    ground: Ground, watched: Watched, crews: Crews, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is there and does nothing: the task copies what it had, and waits for it no longer."""
+    scene = put_many(ground.scene(), 90)
+    with scene.target.wire.hold(scene.match(PUT), side="answer") as hold:
+        worker = started(scene, crews)
+        hold.wait(count=8)
+        handle = os.pidfd_open(crews.pids[0])
+        try:
+            signal.pidfd_send_signal(handle, signal.SIGSTOP)
+            hold.release()
+            worker.join(DEADLINE_S)
+            assert not worker.is_alive()
+        finally:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+            os.close(handle)
+    worker.result().raise_for_failures()
+    scene.check_landed()
+    check_noted(scene, watched)
+    assert SILENT in caplog.text
+    watched.check_memory()
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(("operation", "held"), [(PUT, 32), (HEAD, 3)])
+def test_a_process_that_waits_for_answers_is_not_silent(
+    ground: Ground, crews: Crews, caplog: pytest.LogCaptureFixture, operation: str, held: int
+) -> None:
+    """Nor one that waits for what is looked at: both live, and are left alone."""
+    scene = ground.scene()
+    for number in range(64):
+        scene.put(f"k{number}", b"some bytes", **({} if operation == PUT else HEADERS))
+    scene.plan()
+    with scene.target.wire.hold(scene.match(operation), side="answer") as hold:
+        worker = started(scene, crews, config=CopyConfig(object_concurrency=32))
+        # So many that each of the two processes has some.
+        hold.wait(count=held)
+        time.sleep(2 * SILENT_S)
+        hold.release()
+        result = worker.result()
+    result.raise_for_failures()
+    assert SILENT not in caplog.text
+    assert len(scene.seen("target", PUT)) == len(scene.seen("source", GET)) == 64
+    scene.check_landed()
 
 
 def test_a_stop_ends_the_processes_at_once(ground: Ground, watched: Watched, crews: Crews) -> None:

@@ -6,9 +6,11 @@ import hashlib
 import random
 import selectors
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 
 import pytest
@@ -49,6 +51,7 @@ LARGE = 16 << 20
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\nETag: e\r\nTransfer-Encoding: chunked\r\n\r\n"
 MOMENT = "Thu, 01 Jan 2026 00:00:00 GMT"
+REFUSAL = b"<Error><Code>InternalError</Code></Error>"
 
 
 class FailedError(Exception):
@@ -591,6 +594,21 @@ def test_c12_an_answer_that_is_not_the_object_is_an_error(
     assert "s3://bucket/a b" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        b'HTTP/1.1 200 OK\r\nETag: "n"\r\nConnection: close\r\n\r\n' + REFUSAL,
+        b'HTTP/1.1 200 OK\r\nETag: "n"\r\n\r\n' + REFUSAL,
+        answer(200, REFUSAL + b" " * (64 * 1024), etag='"n"'),
+    ],
+    ids=["until the end", "no length", "long"],
+)
+def test_c16_a_success_to_a_write_that_is_not_read_is_none(servers: Servers, said: bytes) -> None:
+    """Its body may say that nothing was written."""
+    with pytest.raises(TransientStoreError, match="not known what it says"):
+        write(servers.scripted(_saying(said)))
+
+
 def test_a_line_leads_to_one_place(servers: Servers) -> None:
     """A call that would go elsewhere is not made on it."""
     here, there = servers.recorder(OBJECT), servers.recorder(OBJECT)
@@ -701,4 +719,33 @@ def test_what_was_decrypted_before_its_time_is_seen_at_once(servers: Servers) ->
     second = exchange_on(line, GET, sink=sink)
     assert second.advance()
     assert second.result().status == 408
+    line.close()
+
+
+def test_a_part_of_a_record_behind_an_answer_ends_the_line(servers: Servers) -> None:
+    """The rest of it would be taken for the answer to the next request."""
+
+    def serve(connection: socket.socket, over: threading.Event) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(servers.certificate.cert_file, servers.certificate.key_file)
+        context.num_tickets = 0
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context.wrap_bio(incoming, outgoing, server_side=True)
+        for act in (tls.do_handshake, tls.read):
+            while True:
+                with suppress(ssl.SSLWantReadError):
+                    act()
+                    break
+                connection.sendall(outgoing.read())
+                incoming.write(connection.recv(65536))
+        connection.sendall(outgoing.read())
+        tls.write(answer(200, etag="asked"))
+        tls.write(answer(200, etag="unasked"))
+        connection.sendall(outgoing.read()[:-5])
+        over.wait(20)
+
+    line = servers.connections(servers.beneath_tls(serve)).line()
+    exchange = exchange_on(line, GET)
+    assert drive(exchange).headers["etag"] == "asked"
+    assert not exchange.keeps
     line.close()

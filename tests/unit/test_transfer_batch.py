@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -19,11 +21,14 @@ from airflow_provider_s3resume.exceptions import (
     ObjectsFailedError,
     StoreError,
     TransientStoreError,
+    UnexpectedError,
 )
 from airflow_provider_s3resume.plan.objects import ContentAttributes
 from airflow_provider_s3resume.storage.base import NewUpload, WriteOptions
 from airflow_provider_s3resume.transfer import pool, uploads
-from airflow_provider_s3resume.transfer.outcomes import Status
+from airflow_provider_s3resume.transfer.journal import Journal
+from airflow_provider_s3resume.transfer.loading import load_entries
+from airflow_provider_s3resume.transfer.outcomes import Outcome, Status
 from airflow_provider_s3resume.transfer.stopping import StopSignal
 from tests.support.transfer_world import (
     CONFIG,
@@ -95,6 +100,39 @@ def test_c40_many_failures_are_counted_and_the_first_are_named() -> None:
 def _deny(moment: Moment, which: Callable[[Moment], bool]) -> None:
     if which(moment):
         raise AccessDeniedError(moment.operation, f"s3://to/{moment.key}", "AccessDenied")
+
+
+def test_c40_what_nobody_has_told_of_does_not_pass_for_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One outcome is missing: the batch is no success, and the next attempt copies it."""
+    world = many(size=15)
+    add = Journal.add
+
+    def forget_one(journal: Journal, outcome: Outcome) -> None:
+        if outcome.key != "k2":
+            add(journal, outcome)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "add", forget_one)
+        with pytest.raises(UnexpectedError, match="has 6 objects, and of 5 it is known"):
+            world.run(WIDE)
+    result = world.run(WIDE)
+    result.raise_for_failures()
+    assert sum(result.counts.values()) == 6
+
+
+def test_c40_one_source_for_two_keys_hides_no_outcome() -> None:
+    """No plan has that; in a manifest from elsewhere one outcome would stand for both."""
+    world = many(2, size=15)
+    assert world.ref is not None
+    first, second = load_entries(world.state, world.ref)
+    both = (first, replace(first, target_key=second.target_key))
+    text = "".join(f"{json.dumps(asdict(entry))}\n" for entry in both)
+    world.state.write_text(world.ref.key, text)
+    world.ref = replace(world.ref, sha256=hashlib.sha256(text.encode()).hexdigest())
+    with pytest.raises(UnexpectedError, match="has 2 objects, and of 1 it is known"):
+        world.run(WIDE)
 
 
 @pytest.mark.parametrize("size", [15, 45], ids=["single", "parts"])

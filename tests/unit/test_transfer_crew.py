@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import _thread
 import errno
 import fcntl
 import logging
 import os
 import pickle
 import random
+import signal
 import socket
 import subprocess
 import threading
@@ -64,7 +66,6 @@ from tests.support.processes import children
 from tests.support.wire_direct import Servers, answer, read_request, store_of
 
 DEADLINE_S = 20.0
-"""A number that no process has."""
 MOMENT = "Thu, 01 Jan 2026 00:00:00 GMT"
 BOTH = pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
 
@@ -531,30 +532,49 @@ def test_only_stores_that_can_are_called_by_a_fork(
     assert not can_fork(context_of(build_store(store_of(server, direct=False)), real))
 
 
-def test_an_unknown_thread_may_hold_what_a_fork_needs() -> None:
-    """Where there is one, nothing is forked; the main thread only waits."""
-    found = []
-    over = threading.Event()
-    others = {threading.main_thread(), threading.current_thread()}
-    assert is_alone() == (set(threading.enumerate()) <= others)
-    other = threading.Thread(target=over.wait)
-    other.start()
-    try:
-        found.append(is_alone())
-    finally:
-        over.set()
-        other.join()
-    assert found == [False]
+def started(wait: Callable[[], object]) -> None:
+    """Start a thread through the module."""
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def started_beneath(wait: Callable[[], object]) -> None:
+    """Start a thread that the module does not know."""
+    _thread.start_new_thread(wait, ())
+
+
+@pytest.mark.parametrize("start", [started, started_beneath])
+def test_an_unknown_thread_may_hold_what_a_fork_needs(
+    start: Callable[[Callable[[], object]], None],
+) -> None:
+    """Where there is one, nothing is forked, whoever started it."""
+
+    def act() -> None:
+        # A fork has this one thread, whatever the tests have.
+        assert is_alone()
+        running, over = threading.Event(), threading.Event()
+
+        def wait() -> None:
+            running.set()
+            over.wait()
+
+        start(wait)
+        assert running.wait(DEADLINE_S)
+        assert not is_alone()
+
+    assert in_a_fork(act) == 0
 
 
 def test_in_another_thread_the_main_one_is_known() -> None:
-    """As in tests, and where a task runs its batch beside its main thread."""
-    before = set(threading.enumerate())
-    found = []
-    thread = threading.Thread(target=lambda: found.append(is_alone()))
-    thread.start()
-    thread.join()
-    assert found == [before == {threading.main_thread()}]
+    """As in tests, and where a task runs its batch beside its main thread, which waits."""
+
+    def act() -> None:
+        found = []
+        thread = threading.Thread(target=lambda: found.append(is_alone()))
+        thread.start()
+        thread.join()
+        assert found == [True]
+
+    assert in_a_fork(act) == 0
 
 
 def test_c41_a_fork_reads_no_connections() -> None:
@@ -799,6 +819,48 @@ def test_a_process_ends_with_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
         # The end comes when the last process has ended: each has this pipe open.
         pid_of_process = told.read().split()
     assert len(pid_of_process) == 2
+
+
+class InterruptedTaskError(Exception):
+    """What a handler of the task's raises."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_right_after_the_fork_lets_no_process_go_on_as_the_task(
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """The task's own handler would raise there, and what comes next is the task's."""
+    fork = os.fork
+    reading, writing = os.pipe()
+
+    def raise_it(*_: object) -> None:
+        raise InterruptedTaskError
+
+    def fork_and_be_told() -> int:
+        pid = fork()
+        if not pid:
+            os.kill(os.getpid(), number)
+        return pid
+
+    def be_the_task() -> None:
+        task = os.getpid()
+        signal.signal(number, raise_it)
+        monkeypatch.setattr(os, "fork", fork_and_be_told)
+        try:
+            made = crew_of(2)
+            assert len(made.run()) == 100
+            made.close()
+            # And signals reach the task as before.
+            with pytest.raises(InterruptedTaskError):
+                os.kill(task, number)
+        finally:
+            if os.getpid() != task:
+                os.write(writing, b"as the task")
+
+    assert in_a_fork(be_the_task) == 0
+    os.close(writing)
+    with os.fdopen(reading) as told:
+        assert told.read() == ""
 
 
 def test_a_pace_says_what_the_processes_did() -> None:

@@ -22,6 +22,7 @@ from airflow_provider_s3resume.exceptions import (
 )
 from airflow_provider_s3resume.plan.manifest import CopyEntry
 from airflow_provider_s3resume.plan.objects import ContentAttributes
+from airflow_provider_s3resume.storage.base import Written
 from airflow_provider_s3resume.storage.layers import Layer
 from airflow_provider_s3resume.storage.memory import MemoryStore
 from airflow_provider_s3resume.transfer import batch, express
@@ -360,6 +361,35 @@ def test_c40_unforeseen_errors_of_many_objects_at_once_lose_none(
     made.check_landed()
     assert sorted(outcome.key for outcome in watched.noted) == sorted(made.keys)
     watched.check_memory()
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_c16_a_success_that_shows_nothing_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch, *, there: bool
+) -> None:
+    """No object passes for copied because something answered without an ETag."""
+    made = Express(3)
+    put = made.world.target.put_object
+
+    def show_nothing(key: str, *args: Any, **more: Any) -> Written:
+        if key != "k1":
+            return put(key, *args, **more)
+        if there:
+            put(key, *args, **more)
+        return Written(etag=None)
+
+    monkeypatch.setattr(made.world.target, "put_object", show_nothing)
+    result = made.run()
+    if there:
+        assert result.counts == {"copied": 3}
+        assert made.world.traffic.count("PutObject", key="k1") == 1
+        assert made.world.traffic.count("HeadObject") == 1
+        made.check_landed()
+    else:
+        assert result.counts == {"copied": 2, "failed": 1}
+        assert made.outcomes()["k1"].error_kind == "TransientStoreError"
+        assert made.world.target.keys() == ["k0", "k2"]
+        made.check_landed("k1")
 
 
 def test_c40_an_answer_of_another_size_fails_its_object_alone() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from airflow_provider_s3resume.exceptions import TransientStoreError
 from airflow_provider_s3resume.plan.digests import ChecksumAlgorithm
 from airflow_provider_s3resume.plan.objects import ContentAttributes
 from airflow_provider_s3resume.storage._memory_bucket import StoredObject
-from airflow_provider_s3resume.storage.base import WriteOptions
+from airflow_provider_s3resume.storage.base import WriteOptions, Written
 from airflow_provider_s3resume.storage.memory import MemoryTraits
 from airflow_provider_s3resume.storage.presets import AMAZON_S3
 from airflow_provider_s3resume.transfer.outcomes import LANDED, Outcome, Proof, Status
@@ -122,6 +123,36 @@ def test_c16_an_answer_that_comes_late_is_this_workers(kind: str) -> None:
     assert world.target.uploads == {}
     if kind == "parts":
         assert (outcome.status, outcome.sent_parts) == (Status.COPIED, 5)
+
+
+@pytest.mark.parametrize("old", [True, False], ids=["replaces", "new"])
+@pytest.mark.parametrize("there", [True, False])
+def test_c16_a_success_that_shows_nothing_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch, *, there: bool, old: bool
+) -> None:
+    """A portal answers without an ETag, and nothing was written; the target says which it was."""
+    world = World()
+    world.seed(pattern(15))
+    if old:
+        world.seed_old_target()
+    world.plan()
+    put = world.target.put_object
+
+    def show_nothing(*args: Any, **more: Any) -> Written:
+        if there:
+            put(*args, **more)
+        return Written(etag=None)
+
+    monkeypatch.setattr(world.target, "put_object", show_nothing)
+    outcome = world.run_one()
+    assert world.traffic.count("HeadObject", key=KEY) == 1
+    if there:
+        assert (outcome.status, outcome.proof) == (Status.COPIED, Proof.ETAG)
+        assert world.target.data(KEY) == pattern(15)
+    else:
+        assert (outcome.status, outcome.retryable) == (Status.FAILED, True)
+        assert outcome.error_kind == "TransientStoreError"
+        assert world.target.keys() == ([KEY] if old else [])
 
 
 def test_c18_the_condition_of_the_plan_is_sent(kind: str) -> None:
