@@ -242,7 +242,9 @@ class Crew:
         """
         with self._lock:
             for process in self._processes:
-                if time.monotonic() - process.heard_at > SILENT_S:
+                # One that has told all has ended, and has nothing more to say.
+                silent = not process.told.closed and time.monotonic() - process.heard_at
+                if silent > SILENT_S:
                     process.heard_at = time.monotonic()
                     log.warning("a process for small objects is silent, and ended")
                     process.kill()
