@@ -115,7 +115,8 @@ def _begin(prepared: Prepared, begin: Callable[[], UploadRecord], mover: PartMov
     try:
         record = begin()
     except BaseException as error:
-        mover.give_up(f"the upload was not begun: {error}")
+        # Its kind alone: the text of an unforeseen one may hold anything.
+        mover.give_up(f"the upload was not begun: {type(error).__name__}")
         raise
     prepared.upload.set_result(record)
 
