@@ -18,7 +18,7 @@ from airflow_provider_s3resume.plan.diff import Action, Reason, Verb
 from airflow_provider_s3resume.plan.objects import SourceIdentity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 SCHEMA = 1
 """Version of the format; a reader refuses any other."""
@@ -238,6 +238,9 @@ def check_schema(data: Mapping[str, Any], schema: int, *, what: str) -> None:
         )
 
 
+_TOGETHER: Final = 128
+"""Lines that are read at once: so many values are in memory before any is used."""
+
 # Made once: ``json.dumps`` would make one for each line of a batch.
 _ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
@@ -252,13 +255,30 @@ def loads(text: str | bytes, *, what: str) -> dict[str, Any]:
 
     :raises ManifestError: if the text is not one.
     """
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise ManifestError(what, found=str(error), accepted="a JSON document") from error
+    data = _parsed(text, what=what)
     if not isinstance(data, dict):
         raise ManifestError(what, found=type(data).__name__, accepted="a JSON object")
     return data
+
+
+def _parsed(text: str | bytes, *, what: str) -> Any:  # noqa: ANN401 - whatever JSON has
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ManifestError(what, found=str(error), accepted="a JSON document") from error
+
+
+def load_objects(lines: Sequence[str], *, what: str) -> Iterator[dict[str, Any]]:
+    """Read JSON objects, one in each line; many at once, as each call costs more than its line.
+
+    :raises ManifestError: if one of the lines is not one.
+    """
+    for start in range(0, len(lines), _TOGETHER):
+        some = lines[start : start + _TOGETHER]
+        found = _parsed("[" + ",".join(some) + "]", what=what)
+        if len(found) != len(some) or not all(isinstance(one, dict) for one in found):
+            raise ManifestError(what, found="something else", accepted="one JSON object a line")
+        yield from found
 
 
 def line_of(entry: CopyEntry | NotedEntry) -> str:

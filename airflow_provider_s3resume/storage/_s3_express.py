@@ -80,6 +80,8 @@ class S3Express:
 
     def is_open(self) -> bool:
         """Tell whether calls may be begun: as long as they are not botocore's own."""
+        if self._direct.is_known_to_serve(_GET) and self._direct.is_known_to_serve(_PUT):
+            return True
         try:
             with translated(_GET, self._subject("")):
                 return self._direct.serves(_GET) and self._direct.serves(_PUT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from functools import lru_cache
 from pathlib import Path
 
 from urllib3.util.ssl_ import create_urllib3_context
@@ -11,11 +12,32 @@ from urllib3.util.ssl_ import create_urllib3_context
 def tls_context(
     authorities: str | None, own: tuple[str, str | None] | None = None
 ) -> ssl.SSLContext:
-    """Return a context for connections to servers.
+    """Return a context for connections to servers, the same one for the same files.
+
+    To read the authorities of the public takes 25 ms, and a task has connections to three buckets,
+    in several processes.
 
     :param authorities: a file or folder of certificates; ``None`` to verify nothing.
     :param own: files of a certificate of the client's own and of its key.
     """
+    return _made(authorities, own, tuple(map(_state_of, (authorities, *(own or ())))))
+
+
+def _state_of(path: str | None) -> tuple[int, int, int] | None:
+    """Return what is different once a file has been replaced."""
+    try:
+        found = Path(path).stat() if path is not None else None
+    except OSError:
+        return None  # Whoever reads it says what is wrong.
+    return None if found is None else (found.st_mtime_ns, found.st_size, found.st_ino)
+
+
+@lru_cache(maxsize=8)
+def _made(
+    authorities: str | None,
+    own: tuple[str, str | None] | None,
+    _: tuple[tuple[int, int, int] | None, ...],
+) -> ssl.SSLContext:
     context: ssl.SSLContext = create_urllib3_context()
     if authorities is None:
         context.check_hostname = False

@@ -62,11 +62,16 @@ class SortedListing(Layer):
         super().__init__(inner)
         self._records = records_in_memory
         self._folder = folder
+        self._known: tuple[Capabilities, Capabilities] | None = None
 
     @property
     def capabilities(self) -> Capabilities:
         """What the inner store can do, and order."""
-        return _in_order(self.inner.capabilities)
+        # Asked several times for each object, and hardly ever another value than the last time.
+        inner, known = self.inner.capabilities, self._known
+        if known is None or known[0] is not inner:
+            known = self._known = (inner, _in_order(inner))
+        return known[1]
 
     @property
     def express(self) -> Express | None:

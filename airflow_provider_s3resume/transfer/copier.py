@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from airflow_provider_s3resume.exceptions import (
@@ -27,6 +27,8 @@ from airflow_provider_s3resume.transfer.reading import ExactSource
 from airflow_provider_s3resume.transfer.single import copy_single
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow_provider_s3resume.plan.manifest import CopyEntry
     from airflow_provider_s3resume.plan.objects import ObjectInfo
     from airflow_provider_s3resume.transfer.context import CopyContext, Landed
@@ -81,7 +83,7 @@ def _copy(
         detail = "the source gives neither an ETag nor a version: ranges of it could be mixed"
         raise UnsupportedError("GetObject", uri, detail)
     source = ExactSource(context.source, entry.key, identity, context.stop)
-    if _in_one_request(context, identity):
+    if _Singles.of(context).has(identity.size, identity.etag):
         landed = _single(context, entry, source, planned=planned)
     else:
         landed = _in_parts(context, entry, source, planned=planned)
@@ -120,37 +122,50 @@ def outcome_of(entry: CopyEntry, identity: SourceIdentity, landed: Landed) -> Ou
     )
 
 
-def is_small(context: CopyContext, entry: CopyEntry, most: int) -> bool:
-    """Tell whether an object of up to ``most`` bytes needs one GET and one PUT, and nothing else.
+def smallness(context: CopyContext, most: int) -> Callable[[CopyEntry], bool]:
+    """Return what tells whether an object of up to ``most`` bytes needs one GET and one PUT alone.
 
     Whatever may need more than that, an error with good reasons included, is for ``copy_object``.
     """
-    identity = entry.identity()
-    return (
-        identity.size <= most
-        and bool(identity.etag)
-        and identity.size <= context.target.limits.max_object_size
-        and _in_one_request(context, identity)
-        and not _had_checkpoint(context, entry)
-    )
+    singles = _Singles.of(context)
+    largest = min(most, context.target.limits.max_object_size)
+
+    def is_small(entry: CopyEntry) -> bool:
+        return (
+            entry.size <= largest
+            and bool(entry.etag)
+            and singles.has(entry.size, entry.etag)
+            and not _had_checkpoint(context, entry)
+        )
+
+    return is_small
 
 
-def _in_one_request(context: CopyContext, identity: SourceIdentity) -> bool:
-    """Tell whether the object is written in one request.
+@dataclass(frozen=True, slots=True)
+class _Singles:
+    """The objects that are written in one request.
 
-    An object that the source holds in parts is copied in parts, however small, so that the
-    target's ETag comes out as the source's.
+    :param most: bytes.
+    :param layouts: an object that the source holds in parts is copied in parts, however small, so
+        that the target's ETag comes out as the source's.
     """
-    if identity.size == 0:
-        return True
-    config, capabilities = context.config, context.source.capabilities
-    in_parts = part_count_of_etag(identity.etag) is not None
-    if in_parts and config.reproduce_layout and capabilities.part_layout:
-        return False
-    most = min(
-        config.multipart_threshold, context.target.limits.max_single_put, config.memory_budget // 2
-    )
-    return identity.size <= most
+
+    most: int
+    layouts: bool
+
+    @classmethod
+    def of(cls, context: CopyContext) -> _Singles:
+        config, limits = context.config, context.target.limits
+        return cls(
+            most=min(config.multipart_threshold, limits.max_single_put, config.memory_budget // 2),
+            layouts=config.reproduce_layout and context.source.capabilities.part_layout,
+        )
+
+    def has(self, size: int, etag: str | None) -> bool:
+        if size == 0:
+            return True
+        in_parts = self.layouts and part_count_of_etag(etag) is not None
+        return size <= self.most and not in_parts
 
 
 def _head(context: CopyContext, source: ExactSource, *, planned: bool) -> ObjectInfo:

@@ -29,7 +29,7 @@ from airflow_provider_s3resume.exceptions import (
     S3ResumeError,
 )
 from airflow_provider_s3resume.storage.base import express_of
-from airflow_provider_s3resume.transfer.copier import is_small, outcome_of
+from airflow_provider_s3resume.transfer.copier import outcome_of, smallness
 from airflow_provider_s3resume.transfer.pool import Workers
 from airflow_provider_s3resume.transfer.reading import ExactSource
 from airflow_provider_s3resume.transfer.single import SinglePut
@@ -51,6 +51,9 @@ _FINAL: Final = (AccessDeniedError, RangeMismatchError)
 _TICK_S: Final = 0.25
 _LOOK_S: Final = 1.0
 _CONNECTING: Final = 16
+_GATHER_S: Final = 0.001
+_MANY, _FEW = 16, 4
+"""With so many copies under way, answers to less than a fourth of them are few."""
 
 
 @dataclass(slots=True, eq=False)
@@ -129,6 +132,7 @@ class Lane:
         self._lock = threading.Lock()
         self._ended = False
         self._looked_at = time.monotonic()
+        self._is_slack = False
 
     def run(self) -> None:
         """Copy all, or as many as go this way; returns when none is under way any more."""
@@ -221,7 +225,12 @@ class Lane:
     # Going on.
 
     def _step(self) -> None:
-        for key, _ in self._selector.select(_TICK_S):
+        if self._is_slack:
+            # To be woken for each answer costs as much as to take it: some are let gather.
+            time.sleep(_GATHER_S)
+        events = self._selector.select(_TICK_S)
+        self._is_slack = len(self._copies) >= _MANY and len(events) * _FEW <= len(self._copies)
+        for key, _ in events:
             if key.data is None:
                 self._answer_bell()
                 continue
@@ -404,7 +413,9 @@ def split(
     """Return the objects that can go through a lane, and all others."""
     small: list[CopyEntry] = []
     others: list[CopyEntry] = []
-    usable = _sides(context) is not None
+    if _sides(context) is None:
+        return small, list(entries)
+    is_small = smallness(context, MOST_BYTES)
     for entry in entries:
-        (small if usable and is_small(context, entry, MOST_BYTES) else others).append(entry)
+        (small if is_small(entry) else others).append(entry)
     return small, others

@@ -50,6 +50,7 @@ class Journal:
         """
         for outcome in outcomes:
             self._outcomes[outcome.key] = outcome
+            self._lines[outcome.key] = outcome.to_line()
             if had_checkpoint(self._context, outcome):
                 self._left_behind.append(outcome)
         self._dirty = True
@@ -57,9 +58,11 @@ class Journal:
 
     def add(self, outcome: Outcome) -> None:
         """Take one more outcome."""
+        # Made while other things are waited for, and once, however often it is written.
+        line = outcome.to_line()
         with self._lock:
             self._outcomes[outcome.key] = outcome
-            self._lines.pop(outcome.key, None)
+            self._lines[outcome.key] = line
             self._dirty = True
             if outcome.checkpointed:
                 self._forget.append(outcome)
@@ -68,6 +71,10 @@ class Journal:
         """Return all outcomes in key order."""
         with self._lock:
             return [self._outcomes[key] for key in sorted(self._outcomes, key=key_bytes)]
+
+    def _text(self) -> str:
+        with self._lock:
+            return "".join([self._lines[key] for key in sorted(self._lines, key=key_bytes)])
 
     def flush_if_due(self) -> None:
         """Write if the last writing was a while ago."""
@@ -81,7 +88,7 @@ class Journal:
             forget, self._forget = self._forget, []
         try:
             if dirty:
-                self._state.write_text(self.name, "".join(map(self._line, self.outcomes())))
+                self._state.write_text(self.name, self._text())
         except BaseException:
             with self._lock:
                 self._dirty, self._forget = True, forget + self._forget
@@ -91,16 +98,6 @@ class Journal:
         while self._left_behind:
             forget_checkpoint(self._context, self._left_behind.pop())
         self._written = time.monotonic()
-
-    def _line(self, outcome: Outcome) -> str:
-        """Return an outcome's line, which is made once however often it is written."""
-        line = self._lines.get(outcome.key)
-        if line is None:
-            line = outcome.to_line()
-            with self._lock:
-                if self._outcomes[outcome.key] is outcome:
-                    self._lines[outcome.key] = line
-        return line
 
 
 def had_checkpoint(context: CopyContext, outcome: Outcome) -> bool:

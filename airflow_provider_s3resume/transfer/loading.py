@@ -11,7 +11,7 @@ from airflow_provider_s3resume.plan.manifest import (
     CopyEntry,
     FileRef,
     Manifest,
-    loads,
+    load_objects,
 )
 from airflow_provider_s3resume.transfer.outcomes import Outcome
 
@@ -52,7 +52,7 @@ def load_entries(state: StateLocation, ref: BatchRef) -> list[CopyEntry]:
     :raises ManifestError: if it is not there, or not the one that was planned.
     """
     try:
-        return [CopyEntry(**loads(line, what="batch line")) for line in load_lines(state, ref)]
+        return [CopyEntry(**one) for one in load_objects(load_lines(state, ref), what="batch line")]
     except TypeError as error:
         raise ManifestError(
             f"batch file {ref.key!r}", found=str(error), accepted="fields of this version"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from json.encoder import encode_basestring_ascii
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
@@ -90,7 +90,11 @@ class Outcome:
         """Return the JSON line, with its newline."""
         # As ``dumps`` writes it. There is a line for each small object, and a general encoder takes
         # as long for one as the network does.
-        return _LINE % tuple([_WRITERS.get(type(value), dumps)(value) for value in _VALUES(self)])
+        if _USUALLY_SAME(self) == _USUAL:
+            line, values = _USUAL_LINE, _OTHERS(self)
+        else:
+            line, values = _LINE, _VALUES(self)
+        return line % tuple([_WRITERS.get(type(value), dumps)(value) for value in values])
 
     @classmethod
     def from_line(cls, line: str | bytes) -> Outcome:
@@ -119,7 +123,6 @@ def _word(value: enum.Enum) -> str:
 
 
 _FIELDS: Final = sorted(Outcome.__slots__)
-_LINE: Final = "{" + ",".join([f'"{name}":%s' for name in _FIELDS]) + "}\n"
 _VALUES: Final = attrgetter(*_FIELDS)
 _WORDS: Final[Mapping[enum.Enum, str]] = {
     member: encode_basestring_ascii(member.value) for member in (*Status, *Proof)
@@ -134,3 +137,24 @@ _WRITERS: Final[Mapping[type, Callable[[Any], str]]] = {
     Proof: _word,
 }
 """How each kind of value is written, as ``dumps`` does."""
+
+
+def _line_with(known: Mapping[str, object]) -> str:
+    """Return a line in which the values of all other fields have to be put."""
+    texts = {name: _WRITERS.get(type(value), dumps)(value) for name, value in known.items()}
+    pairs = [f'"{name}":{texts.get(name, "%s")}' for name in _FIELDS]
+    return "{" + ",".join(pairs) + "}\n"
+
+
+_LINE: Final = _line_with({})
+_DIFFERENT: Final = {"source_etag", "target_etag", "proof", "sent_parts", "bytes_moved"}
+_SAME: Final = {
+    field.name: field.default
+    for field in fields(Outcome)
+    if field.default is not MISSING and field.name not in _DIFFERENT
+}
+"""What is the same in nearly all outcomes of small objects."""
+_USUALLY_SAME: Final = attrgetter(*_SAME)
+_USUAL: Final = tuple(_SAME.values())
+_USUAL_LINE: Final = _line_with(_SAME)
+_OTHERS: Final = attrgetter(*[name for name in _FIELDS if name not in _SAME])

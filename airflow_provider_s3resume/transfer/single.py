@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 _TRIES = 4
 _READS = 2
 _FIRST_WAIT_S = 0.2
+_SMALL = 64 * 1024
 
 
 def copy_single(context: CopyContext, entry: CopyEntry, source: ExactSource) -> Landed:
@@ -101,6 +102,7 @@ class SinglePut:
         if self._vouched and ChecksumAlgorithm.MD5 in capabilities.part_checksums:
             self._content_md5 = base64.b64encode(bytes.fromhex(self._vouched)).decode("ascii")
         self._condition = condition_of(entry, supported=capabilities.conditional_put)
+        self._md5: str | None = None
         self._notes: list[str] = []
         self._upload: NewUpload | None = None
 
@@ -132,8 +134,24 @@ class SinglePut:
         )
 
     def is_clear(self, written: Written) -> bool:
-        """Tell whether an answer says all, so that nobody need look at the target."""
-        return self._is_shown(written) and self._upload is not None and _is_type_alone(self._upload)
+        """Tell whether an answer says all, so that nobody need look at the target.
+
+        Large objects are not clear by their MD5, which takes too long for who has others to copy.
+        """
+        if self._upload is None or not _is_type_alone(self._upload):
+            return False
+        return self._is_shown(written) or (len(self._data) <= _SMALL and self._is_md5(written))
+
+    def _is_md5(self, written: Written) -> bool:
+        """Tell whether an answer's ETag is the MD5 of what was sent, where ETags are such."""
+        etag = md5_of_etag(written.etag)
+        md5s = self._context.target.capabilities.md5_etags
+        return md5s and etag is not None and etag == self._md5_hex()
+
+    def _md5_hex(self) -> str:
+        if self._md5 is None:
+            self._md5 = md5_hex(self._data)
+        return self._md5
 
     def _is_shown(self, written: Written) -> bool:
         """Tell whether an answer shows the checksum of what was sent."""
@@ -161,7 +179,7 @@ class SinglePut:
         :raises TransientStoreError: if the object is not there.
         """
         found = look(self._context.target, self._entry.target_key)
-        expected = Expected(size=len(self._data), etag=md5_hex(self._data), checksum=self._checksum)
+        expected = Expected(size=len(self._data), etag=self._md5_hex(), checksum=self._checksum)
         if found is None or not is_expected(found, expected):
             detail = "answered as a success without an ETag, and what was sent is not there"
             raise TransientStoreError("PutObject", self._uri, detail)
@@ -227,16 +245,16 @@ class SinglePut:
             sent is not None and sent.algorithm is ChecksumAlgorithm.MD5
         )
         etag, target = md5_of_etag(written.etag), self._context.target
+        if self._is_md5(written):
+            return True
         if etag is None or not target.capabilities.md5_etags:
             return md5_sent
-        if etag == md5_hex(self._data):
-            return True
         found = look(target, self._entry.target_key)
         if found is None or found.encryption not in PLAIN_ENCRYPTION:
             return md5_sent  # Under a KMS key an ETag is no MD5.
         raise VerificationError(
             f"{self._uri}: its ETag {written.etag} is not the MD5 of what was sent, "
-            f"{md5_hex(self._data)}, and the service shows no checksum of it; if the service makes "
+            f"{self._md5_hex()}, and the service shows no checksum of it; if the service makes "
             "ETags in another way, set md5_etags to false in its connection"
         )
 
@@ -285,11 +303,11 @@ class SinglePut:
         :raises VerificationError: if it never has.
         """
         expected = md5_of_etag(self._info.etag)
-        if self._vouched is None or md5_hex(self._data) == expected:
+        if self._vouched is None or self._md5_hex() == expected:
             return
         for _ in range(_READS):
             self._read_again()
-            if md5_hex(self._data) == expected:
+            if self._md5_hex() == expected:
                 return
         raise self._not_the_source(
             f"do not have the MD5 that its ETag is ({expected}), read {_READS + 1} times; if the "
@@ -297,7 +315,7 @@ class SinglePut:
         )
 
     def _read_again(self) -> None:
-        view = self._data
+        view, self._md5 = self._data, None
         if view:
             self._source.read(ByteRange(start=0, stop=len(view)), view)
         if self._checksum is not None:
@@ -314,7 +332,7 @@ class SinglePut:
     def _resolve(self, error: StoreError, *, last: bool) -> Landed | None:
         """Look at the target instead of guessing what became of a write (c16)."""
         found = look(self._context.target, self._entry.target_key)
-        expected = Expected(size=len(self._data), etag=md5_hex(self._data), checksum=self._checksum)
+        expected = Expected(size=len(self._data), etag=self._md5_hex(), checksum=self._checksum)
         lost = isinstance(error, TransientStoreError)
         if found is not None and is_expected(found, expected):
             status = Status.COPIED if lost else Status.ALREADY_THERE
@@ -357,7 +375,7 @@ class SinglePut:
         if proof is not None:
             return proof
         ours = [self._checksum] if self._checksum else []
-        if self._checksum is not None or normal_etag(etag) == md5_hex(self._data):
+        if self._checksum is not None or normal_etag(etag) == self._md5_hex():
             return Proof.PARTS
         if compare_checksums(checksums, ours) is Match.SAME:
             return Proof.PARTS

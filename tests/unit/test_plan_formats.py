@@ -21,6 +21,7 @@ from airflow_provider_s3resume.plan.manifest import (
     NotedEntry,
     Side,
     line_of,
+    load_objects,
     loads,
 )
 from airflow_provider_s3resume.plan.objects import SourceIdentity
@@ -238,3 +239,21 @@ def test_a_pair_that_is_not_of_this_version_is_refused() -> None:
     """The record of proven pairs ends where it cannot be read."""
     with pytest.raises(ManifestError, match="proven pair"):
         pair_of('{"key":"a"}')
+
+
+def test_lines_that_are_read_together_are_those_that_are_read_one_by_one() -> None:
+    """However many there are, and whatever is in them."""
+    for count in (0, 1, 127, 128, 129, 400):
+        lines = [line_of(replace(ENTRY, key=f'"{n}",{{[\n\u2028', size=n)) for n in range(count)]
+        found = list(load_objects(lines, what="line"))
+        assert found == [loads(line, what="line") for line in lines]
+
+
+@pytest.mark.parametrize("bad", ["", "1", "null", "[]", "{", '{"a":1},{"a":2}', '{}],"lines":[{}'])
+@pytest.mark.parametrize("at", [0, 200, 299])
+def test_a_line_that_is_not_one_object_is_refused(bad: str, at: int) -> None:
+    """Wherever it stands."""
+    lines = [line_of(ENTRY)] * 300
+    lines[at] = bad
+    with pytest.raises(ManifestError, match="batch line"):
+        list(load_objects(lines, what="batch line"))

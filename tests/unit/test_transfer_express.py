@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import selectors
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -22,7 +23,7 @@ from airflow_provider_s3resume.exceptions import (
 )
 from airflow_provider_s3resume.plan.manifest import CopyEntry
 from airflow_provider_s3resume.plan.objects import ContentAttributes
-from airflow_provider_s3resume.storage.base import Written
+from airflow_provider_s3resume.storage.base import ObjectStore, Written
 from airflow_provider_s3resume.storage.layers import Layer
 from airflow_provider_s3resume.storage.memory import MemoryStore
 from airflow_provider_s3resume.transfer import batch, express
@@ -261,6 +262,64 @@ def test_what_has_to_be_looked_at_is_finished_by_others() -> None:
         assert end.result(DEADLINE_S).counts == {"copied": 5}
     assert made.world.traffic.count("HeadObject") == 5
     assert made.world.target.objects["k0"].attributes.cache_control == "no-store"
+
+
+class Mute(Layer):
+    """A service that shows no checksums.
+
+    :param other_md5: its ETags are the MD5s of other bytes.
+    """
+
+    def __init__(self, inner: ObjectStore, *, other_md5: bool) -> None:
+        super().__init__(inner)
+        self._other_md5 = other_md5
+
+    def put_object(self, key: str, body: Any, **options: Any) -> Written:
+        """Write an object."""
+        written = super().put_object(key, body, **options)
+        etag = "0" * 32 if self._other_md5 else written.etag
+        return replace(written, checksums=(), etag=etag)
+
+
+@pytest.mark.parametrize("other_md5", [False, True])
+def test_c18_an_md5_is_all_that_has_to_be_seen(
+    monkeypatch: pytest.MonkeyPatch, *, other_md5: bool
+) -> None:
+    """Where it is that of what was sent, nobody need look at the target; another is looked into."""
+    made, finished = Express(5), list[object]()
+    made.target_store = ExpressStore(Mute(made.world.target, other_md5=other_md5))
+    finish = batch._Run._finish
+
+    def seen(run: batch._Run, *what: Any) -> None:
+        finished.append(what)
+        finish(run, *what)
+
+    monkeypatch.setattr(batch._Run, "_finish", seen)
+    result = made.run()
+    if other_md5:
+        assert len(finished) == 5
+        assert {one.error_kind for one in result.failures} == {"VerificationError"}
+        assert result.counts == {"failed": 5}
+    else:
+        assert finished == []
+        assert result.counts == {"copied": 5}
+        assert {one.proof for one in made.outcomes().values()} == {Proof.ETAG}
+        assert made.world.traffic.count("HeadObject") == 0
+
+
+def test_many_copies_are_woken_once_for_many_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers that come one by one are let gather, where many are under way and not where few."""
+    for at_once, naps in ((20, True), (4, False)):
+        made, napped = Express(60), list[float]()
+        monkeypatch.setattr(time, "sleep", napped.append)
+        made.source.holds = lambda _operation, _key: True
+        with made.start(replace(CONFIG, object_concurrency=at_once)) as end:
+            for _ in made.keys:
+                made.source.wait_held(1)
+                made.source.release(1)
+            assert end.result(DEADLINE_S).counts == {"copied": 60}
+        assert bool(napped) == naps
+        made.check_landed()
 
 
 def test_tags_are_left_to_those_who_can_ask_for_them() -> None:
