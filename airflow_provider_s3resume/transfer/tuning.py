@@ -34,6 +34,10 @@ _SPARED: Final = 0.9
 """What half as many have to bring where the processor is busy: the other half would cost more."""
 _TRUSTED: Final = 20
 """Spans after which what one thread brings is compared with what more do, again."""
+_AGAIN: Final = 4
+"""Spans after which half as many are tried again; twice as many each time that they bring less."""
+_MOMENT_S: Final = 0.15
+"""After so long it shows whether the processor is busy, though not yet what is moved."""
 
 
 def processors() -> int:
@@ -73,8 +77,8 @@ class Tuner:
         self._first = self.allowed
         self._before = (self.allowed, 0.0)
         self._enough: tuple[int, float] | None = None
-        self._spares = True
         self._trusted = 0
+        self._left, self._pause = 0, _AGAIN
         self._units, self._ends, self._began = 0, 0, clock()
         self._was_busy = busy()
 
@@ -86,12 +90,10 @@ class Tuner:
         with self._lock:
             self._units += units
             self._ends += 1
-            if self._settled or self._ends < _TURNS * self.allowed:
+            if self._settled or not self._may_decide():
                 return False
             now = self._clock()
             spent = now - self._began
-            if spent < _SPAN_S:
-                return False
             rate = self._units / spent
             now_busy = self._busy()
             share = (now_busy - self._was_busy) / spent
@@ -99,6 +101,16 @@ class Tuner:
             before = self.allowed
             self._decide(rate, share)
             return self.allowed != before
+
+    def _may_decide(self) -> bool:
+        """Tell whether a span is over, or it shows already that less will do."""
+        spent = self._clock() - self._began
+        if self._least is not None and self.allowed > self._least and spent >= _MOMENT_S:
+            return self._busy() - self._was_busy > _BUSY * spent or self._is_over(spent)
+        return self._is_over(spent)
+
+    def _is_over(self, spent: float) -> bool:
+        return self._ends >= _TURNS * self.allowed and spent >= _SPAN_S
 
     def _decide(self, rate: float, share: float) -> None:
         if share > _BUSY:
@@ -109,7 +121,7 @@ class Tuner:
             return
         if self._enough is not None:
             # So few leave the processor idle.
-            self._enough, self._spares = None, False
+            self._give_up_half()
         if self.allowed < self._first:
             # So few were enough while the processor was busy: how many are now, is to be found.
             self.allowed = self._first
@@ -126,28 +138,36 @@ class Tuner:
         """Return how many are enough on a busy processor: half as many, while these do the same.
 
         Where others want the processors, too (a server beside it, other tasks), more threads move
-        no more. Where nobody does, they do, and once it was seen half is not tried again.
+        no more. Where nobody does, they do, and half is tried less and less often.
         """
         if self.allowed > least:
             self._enough = None
             return least
         count, best = self._enough or (self.allowed, rate)
         if rate < best * _SPARED:
-            self._enough, self._spares = None, False
+            self._give_up_half()
             return count
-        if not self._spares or self.allowed == 1:
+        if self.allowed == 1:
             return self._still(least)
+        if self._left:
+            self._left -= 1
+            return self.allowed
         self._enough = (self.allowed, max(rate, best))
         return (self.allowed + 1) // 2
 
+    def _give_up_half(self) -> None:
+        """Leave it for a while: it may have been chance, or another program's doing."""
+        self._enough = None
+        self._left, self._pause = self._pause, 2 * self._pause
+
     def _still(self, least: int) -> int:
-        """Return how many are enough where all was tried; one thread is held against more again.
+        """Return how many are enough where one is; that is held against more again.
 
         The objects may have become larger just when it was tried, or another program have ended.
         """
         self._enough = None
         self._trusted += 1
-        if not self._spares or self._trusted < _TRUSTED:
+        if self._trusted < _TRUSTED:
             return self.allowed
         self._trusted = 0
         return min(least, self._most)
