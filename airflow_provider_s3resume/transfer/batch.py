@@ -28,7 +28,8 @@ from airflow_provider_s3resume.transfer.allocation import give_back_large_blocks
 from airflow_provider_s3resume.transfer.checkpoints import CheckpointRecords
 from airflow_provider_s3resume.transfer.context import CopyContext
 from airflow_provider_s3resume.transfer.copier import copy_object
-from airflow_provider_s3resume.transfer.crew import Crew, can_fork, shares_of, usable_processors
+from airflow_provider_s3resume.transfer.crew import Crew, can_fork
+from airflow_provider_s3resume.transfer.crew_shares import shares_of, usable_processors
 from airflow_provider_s3resume.transfer.earlier import found_at_target
 from airflow_provider_s3resume.transfer.express import Lane, split
 from airflow_provider_s3resume.transfer.journal import Journal
@@ -138,26 +139,10 @@ def copy_batch(
     check_sides(manifest, source, target)
     entries = load_entries(state, ref)
     before = load_outcomes(state, ref.manifest, ref.index)
-    progress = Progress(objects=len(entries), size=sum(entry.size for entry in entries))
     give_back_large_blocks()
-    budget = MemoryBudget(config.memory_budget)
-    parts = _threads(config.part_concurrency, budget.most_parts)
-    workers = Workers(parts.allowed, "s3resume-part")
-    context = CopyContext(
-        source=source,
-        target=target,
-        records=CheckpointRecords(state),
-        config=config,
-        budget=budget,
-        workers=workers,
-        stop=stop,
-        progress=progress,
-        started=now,
-        objects=Tuner(config.object_concurrency, first=OBJECTS, most=budget.most_objects),
-        parts=parts,
-        threads=_threads(config.object_concurrency, budget.most_objects),
-        known_checkpoints=_known_checkpoints(state),
-    )
+    context = _context_of(source, target, state, config, stop=stop, now=now)
+    planned = {"objects_planned": len(entries), "bytes_planned": sum(e.size for e in entries)}
+    context.progress.add(**planned)
     journal = Journal(state, outcomes_name(ref.manifest, ref.index), context)
     began = time.monotonic()
     try:
@@ -167,11 +152,11 @@ def copy_batch(
         run = _Run(context, todo, journal, on_progress)
         run.run()
     finally:
-        workers.close()
+        context.workers.close()
         context.lookups.close()
     pace = Pace.of(context, time.monotonic() - began, run.shared)
     store_pace(state, pace_name(ref.manifest, ref.index), pace)
-    result = _result(ref, journal, progress.figures(), pace)
+    result = _result(ref, journal, context.progress.figures(), pace)
     told = sum(result.counts.values())
     if told != len(entries):
         # Nothing may pass for done that nobody has told of (c40).
@@ -180,6 +165,34 @@ def copy_batch(
             "of them; another attempt copies what is missing"
         )
     return result
+
+
+def _context_of(
+    source: ObjectStore,
+    target: ObjectStore,
+    state: StateLocation,
+    config: CopyConfig,
+    *,
+    stop: StopSignal,
+    now: float,
+) -> CopyContext:
+    budget = MemoryBudget(config.memory_budget)
+    parts = _threads(config.part_concurrency, budget.most_parts)
+    return CopyContext(
+        source=source,
+        target=target,
+        records=CheckpointRecords(state),
+        config=config,
+        budget=budget,
+        workers=Workers(parts.allowed, "s3resume-part"),
+        stop=stop,
+        progress=Progress(),
+        started=now,
+        objects=Tuner(config.object_concurrency, first=OBJECTS, most=budget.most_objects),
+        parts=parts,
+        threads=_threads(config.object_concurrency, budget.most_objects),
+        known_checkpoints=_known_checkpoints(state),
+    )
 
 
 def _threads(given: int | None, room: int) -> Tuner:

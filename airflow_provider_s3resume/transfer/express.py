@@ -407,6 +407,12 @@ def _sides(context: CopyContext) -> tuple[_Side, _Side] | None:
     )
 
 
+def express_sides(context: CopyContext) -> list[Express]:
+    """Return the parts for small objects that the two stores have."""
+    found = (express_of(store) for store in (context.source, context.target))
+    return [express for express in found if express is not None]
+
+
 def split(
     context: CopyContext, entries: Iterable[CopyEntry]
 ) -> tuple[list[CopyEntry], list[CopyEntry]]:

@@ -23,10 +23,9 @@ class Figures:
 class Progress:
     """Adds up figures; :meth:`figures` gives a consistent copy."""
 
-    def __init__(self, *, objects: int = 0, size: int = 0) -> None:
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts = dict.fromkeys(Figures.__slots__, 0)
-        self._counts["objects_planned"], self._counts["bytes_planned"] = objects, size
 
     def add(self, **counts: int) -> None:
         """Add to the named figures."""

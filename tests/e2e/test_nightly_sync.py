@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_s3resume.transfer.crew import LEAST_OBJECTS, usable_processors
+from airflow_provider_s3resume.transfer.crew_shares import LEAST_OBJECTS, usable_processors
 from tests.support.demo_data import (
     BIG_KEY,
     BIG_PARTS,

@@ -22,7 +22,7 @@ import pytest
 from airflow_provider_s3resume.exceptions import AccessDeniedError, CopyStoppedError
 from airflow_provider_s3resume.plan.parts import KIB, MIB
 from airflow_provider_s3resume.storage.layers import requests_of
-from airflow_provider_s3resume.transfer import batch, crew
+from airflow_provider_s3resume.transfer import batch, crew, crew_member, crew_pipes
 from airflow_provider_s3resume.transfer.batch import BatchResult
 from airflow_provider_s3resume.transfer.config import CopyConfig
 from airflow_provider_s3resume.transfer.express import Lane
@@ -295,7 +295,8 @@ def test_c17_killed_processes_leave_their_objects_to_the_task(
 @pytest.fixture
 def lively(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let processes give signs often."""
-    monkeypatch.setattr(crew, "_SIGN_EVERY_S", 0.2)
+    for module in (crew_pipes, crew_member):
+        monkeypatch.setattr(module, "SIGN_EVERY_S", 0.2)
 
 
 @pytest.mark.usefixtures("lively")
@@ -380,10 +381,10 @@ def test_a_stop_ends_the_processes_at_once(ground: Ground, watched: Watched, cre
 
 
 SCRIPT = """
-from airflow_provider_s3resume.transfer import batch, crew
+from airflow_provider_s3resume.transfer import batch, crew, crew_member, crew_pipes, crew_shares
 from tests.support import transfer_servers
-crew.LEAST_OBJECTS = 2
-crew._LEAST_AT_ONCE = 1
+crew_shares.LEAST_OBJECTS = 2
+crew_shares._LEAST_AT_ONCE = 1
 batch.usable_processors = lambda: 2
 transfer_servers.main()
 """
@@ -538,7 +539,7 @@ def test_a_process_that_fails_says_where_and_no_more(
         def run(self) -> None:
             raise ValueError(f"a-{'secret'}")
 
-    monkeypatch.setattr(crew, "Lane", BrokenLane)
+    monkeypatch.setattr(crew_member, "Lane", BrokenLane)
     scene = put_many(ground.scene())
     result = scene.run()
     result.raise_for_failures()
@@ -553,7 +554,7 @@ def test_what_a_process_says_in_no_order_is_left(
     ground: Ground, watched: Watched, monkeypatch: pytest.MonkeyPatch, told: bytes
 ) -> None:
     """Whoever listens does not fail of it; the process ends, and the task copies what is left."""
-    told_of = crew._Told.done
+    told_of = crew_pipes.Told.done
     count = 0
 
     def done(self: Any, outcome: Outcome) -> None:
@@ -565,7 +566,7 @@ def test_what_a_process_says_in_no_order_is_left(
             self._writing.write(told)
             self._writing.flush()
 
-    monkeypatch.setattr(crew._Told, "done", done)
+    monkeypatch.setattr(crew_pipes.Told, "done", done)
     scene = put_many(ground.scene())
     scene.run().raise_for_failures()
     scene.check_landed()
@@ -583,9 +584,9 @@ def test_errors_that_cannot_be_read_are_no_end(
 
     def failed(self: Any, entry: Any, error: Any) -> None:
         del error
-        self.add(crew._FAILED, entry.target_key, OddError(much="x"))
+        self.add(crew_pipes.FAILED, entry.target_key, OddError(much="x"))
 
-    monkeypatch.setattr(crew._Told, "failed", failed)
+    monkeypatch.setattr(crew_pipes.Told, "failed", failed)
     scene = put_many(ground.scene())
     scene.break_("source", GET, "k003", DENIED, times=1)
     scene.run().raise_for_failures()

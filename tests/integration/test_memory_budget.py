@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_s3resume.plan.parts import MIB
-from airflow_provider_s3resume.transfer.crew import MOST, usable_processors
+from airflow_provider_s3resume.transfer.crew_shares import MOST, usable_processors
 from tests.support.null_world import NullS3, Order, run_order
 from tests.support.tls import make_certificate
 

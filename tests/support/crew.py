@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_s3resume.transfer import batch, crew
+from airflow_provider_s3resume.transfer import batch, crew, crew_shares
 from airflow_provider_s3resume.transfer.crew import Crew
 from tests.support.processes import children, wait_until
 
@@ -48,7 +48,7 @@ class Crews:
                 outer.made.append(self)
                 outer.pids += [process.pid for process in self._processes]
 
-        patch.setattr(crew, "LEAST_OBJECTS", least)
+        patch.setattr(crew_shares, "LEAST_OBJECTS", least)
         # Wires and servers are threads of the test; they hold nothing that a process needs.
         patch.setattr(crew, "is_alone", lambda: True)
         patch.setattr(batch, "usable_processors", lambda: 2)

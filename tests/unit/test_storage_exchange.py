@@ -28,7 +28,7 @@ from airflow_provider_s3resume.plan.digests import Checksum, ChecksumAlgorithm
 from airflow_provider_s3resume.plan.objects import ContentAttributes, ObjectInfo, SourceIdentity
 from airflow_provider_s3resume.storage._exchange import Exchange, Line
 from airflow_provider_s3resume.storage._heads import MOST, Head, ProtocolError
-from airflow_provider_s3resume.storage._pace import Patience, StalledError
+from airflow_provider_s3resume.storage._pace import Patience, StalledError, queued_bytes
 from airflow_provider_s3resume.storage.base import Condition, Express, NewUpload, Written
 from airflow_provider_s3resume.storage.s3 import S3Settings, S3Store
 from tests.support.ports import LOOPBACK, free_port
@@ -706,6 +706,8 @@ def test_what_was_decrypted_before_its_time_is_seen_at_once(servers: Servers) ->
         read_request(connection)
         connection.sendall(answer(200, body))
         connection.sendall(answer(408))
+        # Acknowledged: all of it has arrived.
+        wait_until(lambda: not queued_bytes(connection.fileno), deadline_s=20, what="it arrives")
         sent.set()
         closing.wait(20)
 
@@ -713,7 +715,6 @@ def test_what_was_decrypted_before_its_time_is_seen_at_once(servers: Servers) ->
     first, sink = exchange_on(line, GET, sink=sink_of(len(body))), sink_of(4)
     assert not first.advance()
     assert sent.wait(20)
-    time.sleep(0.1)
     drive(first)
     assert not first.keeps
     second = exchange_on(line, GET, sink=sink)

@@ -43,16 +43,14 @@ from airflow_provider_s3resume.storage.base import Requests, express_of
 from airflow_provider_s3resume.storage.build import build_store
 from airflow_provider_s3resume.storage.layers import requests_of
 from airflow_provider_s3resume.storage.memory import MemoryStore
-from airflow_provider_s3resume.transfer import crew
+from airflow_provider_s3resume.transfer import crew, crew_member, crew_pipes
 from airflow_provider_s3resume.transfer.config import CopyConfig
-from airflow_provider_s3resume.transfer.crew import (
+from airflow_provider_s3resume.transfer.crew import Crew, can_fork, is_alone
+from airflow_provider_s3resume.transfer.crew_shares import (
     LEAST_OBJECTS,
     MOST,
     OWN_BYTES,
-    Crew,
     Share,
-    can_fork,
-    is_alone,
     shares_of,
     usable_processors,
 )
@@ -164,7 +162,7 @@ def test_processors_are_those_that_may_be_used() -> None:
 # --- what is to be done -------------------------------------------------------------------------
 
 
-def take_all(work: crew._Work) -> list[str]:
+def take_all(work: crew_pipes.Work) -> list[str]:
     """Take until there is nothing left."""
     keys: list[str] = []
     while found := work.take():
@@ -173,12 +171,12 @@ def take_all(work: crew._Work) -> list[str]:
 
 
 @pytest.fixture
-def work() -> Iterator[Callable[[int], crew._Work]]:
+def work() -> Iterator[Callable[[int], crew_pipes.Work]]:
     """Give a factory of work, which is closed at the end."""
     with ExitStack() as stack:
 
-        def make(count: int) -> crew._Work:
-            made = crew._Work(entries(count))
+        def make(count: int) -> crew_pipes.Work:
+            made = crew_pipes.Work(entries(count))
             stack.callback(made.close)
             return made
 
@@ -187,7 +185,7 @@ def work() -> Iterator[Callable[[int], crew._Work]]:
 
 @pytest.mark.parametrize("count", [1, 15, 16, 17, 1000, 16 * 16384, 16 * 16384 + 1])
 def test_c40_several_processes_take_each_object_once(
-    work: Callable[[int], crew._Work], count: int
+    work: Callable[[int], crew_pipes.Work], count: int
 ) -> None:
     """And threads, at the same time; more objects than a pipe has room for numbers, too."""
     made = work(count)
@@ -225,7 +223,7 @@ def test_c40_several_processes_take_each_object_once(
 
 
 def test_a_small_pipe_makes_larger_steps(
-    work: Callable[[int], crew._Work], monkeypatch: pytest.MonkeyPatch
+    work: Callable[[int], crew_pipes.Work], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pipes of a user who has many of them hold one page: nothing waits for room."""
     pipe = os.pipe
@@ -241,7 +239,7 @@ def test_a_small_pipe_makes_larger_steps(
     assert take_all(made) == [entry.key for entry in entries(50_000)]
 
 
-def test_nothing_is_taken_of_what_was_drained(work: Callable[[int], crew._Work]) -> None:
+def test_nothing_is_taken_of_what_was_drained(work: Callable[[int], crew_pipes.Work]) -> None:
     """By nobody, though some was taken before; twice is as good as once."""
     made = work(100)
     made.is_all_given()
@@ -305,10 +303,10 @@ class Heard:
             hopeless=lambda: False,
         )
 
-    def hear(self, tell: Callable[[crew._Told], None]) -> None:
+    def hear(self, tell: Callable[[crew_pipes.Told], None]) -> None:
         """Listen to what a process tells until it ends."""
         reading, writing = os.pipe()
-        told = crew._Told(writing)
+        told = crew_pipes.Told(writing)
         tell(told)
         told.flush()
         told._writing.close()
@@ -357,14 +355,14 @@ def test_c40_what_is_told_is_heard_once() -> None:
     heard = Heard()
     error = VerificationError("other bytes")
 
-    def tell(told: crew._Told) -> None:
+    def tell(told: crew_pipes.Told) -> None:
         for _ in range(2):
             told.done(outcome(first.key))
             told.failed(second, error)
             told.refused(first)
         told.failed(first, error)
         told.done(outcome("unknown"))
-        told.add(crew._END, 7, [Requests(made=5, refused=1), Requests(made=6)])
+        told.add(crew_pipes.END, 7, [Requests(made=5, refused=1), Requests(made=6)])
 
     heard.hear(tell)
     assert heard.done == [outcome(first.key)]
@@ -386,7 +384,7 @@ def test_c40_a_source_that_is_copied_twice_is_heard_of_twice() -> None:
     one, two, three = (replace(entry, key="k") for entry in entries(3))
     heard.crew._left = {entry.target_key: entry for entry in (one, two, three)}
 
-    def tell(told: crew._Told) -> None:
+    def tell(told: crew_pipes.Told) -> None:
         told.done(replace(outcome(one.target_key), key="k"))
         told.failed(two, VerificationError("other bytes"))
 
@@ -401,7 +399,7 @@ def test_what_was_told_before_a_bad_end_counts(end: bytes) -> None:
     """A process that is killed while it tells, or tells nonsense, takes nothing back."""
     heard = Heard()
 
-    def tell(told: crew._Told) -> None:
+    def tell(told: crew_pipes.Told) -> None:
         told.refused(entries(1)[0])
         told.flush()
         told._writing.write(end)
@@ -414,17 +412,17 @@ def test_what_was_told_before_a_bad_end_counts(end: bytes) -> None:
 def test_a_few_events_are_told_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """When somebody looks, though there are no more."""
     now = 0.0
-    monkeypatch.setattr(crew, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(crew_pipes, "time", SimpleNamespace(monotonic=lambda: now))
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
-    told = crew._Told(writing)
+    told = crew_pipes.Told(writing)
     with os.fdopen(reading, "rb", buffering=0) as pipe, told._writing:
         told.refused(entries(1)[0])
         told.flush_if_due()
         assert pipe.read() is None
         now = 0.2
         told.flush_if_due()
-        assert pickle.loads(pipe.read() or b"") == [(crew._REFUSED, "k000000")]  # noqa: S301 - made here
+        assert pickle.loads(pipe.read() or b"") == [(crew_pipes.REFUSED, "k000000")]  # noqa: S301 - made here
         told.flush_if_due()
         assert pipe.read() is None
         for _ in range(64):
@@ -437,8 +435,8 @@ def test_lines_of_a_process_are_the_tasks_to_log(caplog: pytest.LogCaptureFixtur
     heard = Heard()
     caplog.set_level(logging.INFO)
 
-    def tell(told: crew._Told) -> None:
-        handler = crew._Handler(told)
+    def tell(told: crew_pipes.Told) -> None:
+        handler = crew_member._Handler(told)
         for name in ("airflow_provider_s3resume.some", "botocore.auth"):
             record = logging.LogRecord(name, logging.WARNING, "f", 1, "100 %% of %s", ("it",), None)
             handler.emit(record)
@@ -462,10 +460,10 @@ def test_a_process_logs_nothing_itself() -> None:
     closed.propagate = False
     reading, writing = os.pipe()
     try:
-        told = crew._Told(writing)
+        told = crew_pipes.Told(writing)
 
         def act() -> None:
-            told.take_logs()
+            crew_member._take_logs(told)
             closed.warning("a line")
             told.flush()
             assert reached == []
@@ -473,7 +471,7 @@ def test_a_process_logs_nothing_itself() -> None:
         assert in_a_fork(act) == 0
         told._writing.close()
         with os.fdopen(reading, "rb") as pipe:
-            assert pickle.load(pipe) == [(crew._LOG, logging.WARNING, closed.name, "a line")]  # noqa: S301 - made here
+            assert pickle.load(pipe) == [(crew_pipes.LOG, logging.WARNING, closed.name, "a line")]  # noqa: S301 - made here
     finally:
         closed.handlers, closed.propagate = [], True
 
@@ -484,19 +482,19 @@ def test_a_process_logs_nothing_itself() -> None:
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (None, crew._DONE),
-        (AccessDeniedError("HeadObject", "s3://b/k", "no"), crew._FAILED),
-        (VerificationError("other"), crew._FAILED),
-        (CredentialsExpiredError("HeadObject", "s3://b/k", "old"), crew._REFUSED),
-        (TransientStoreError("HeadObject", "s3://b/k", "reset"), crew._REFUSED),
-        (ValueError("odd"), crew._REFUSED),
+        (None, crew_pipes.DONE),
+        (AccessDeniedError("HeadObject", "s3://b/k", "no"), crew_pipes.FAILED),
+        (VerificationError("other"), crew_pipes.FAILED),
+        (CredentialsExpiredError("HeadObject", "s3://b/k", "old"), crew_pipes.REFUSED),
+        (TransientStoreError("HeadObject", "s3://b/k", "reset"), crew_pipes.REFUSED),
+        (ValueError("odd"), crew_pipes.REFUSED),
     ],
 )
 def test_what_the_task_can_do_better_is_left_to_it(error: Exception | None, kind: int) -> None:
     """It has new credentials, more tries and knows what is unexpected; the memory is given back."""
     told: list[tuple[Any, ...]] = []
-    member = crew._Member.__new__(crew._Member)
-    member._told = crew._Told.__new__(crew._Told)
+    member = crew_member.Member.__new__(crew_member.Member)
+    member._told = crew_pipes.Told.__new__(crew_pipes.Told)
     member._told.add = lambda *event: told.append(event)  # type: ignore[method-assign]
     forgotten = []
 
@@ -731,7 +729,7 @@ def idle(monkeypatch: pytest.MonkeyPatch) -> None:
         what[3].end_with_the_task()
         threading.Event().wait()
 
-    monkeypatch.setattr(crew, "_be", be)
+    monkeypatch.setattr(crew, "become_member", be)
 
 
 @pytest.mark.usefixtures("idle")
@@ -804,7 +802,7 @@ def test_a_process_ends_with_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
         what[3].end_with_the_task()
         threading.Event().wait()
 
-    monkeypatch.setattr(crew, "_be", be)
+    monkeypatch.setattr(crew, "become_member", be)
     reading, writing = os.pipe()
 
     def be_the_task() -> None:
