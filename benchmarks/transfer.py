@@ -21,7 +21,7 @@ What each is:
   the ratios of that, by time on the clock for the others. It lists the source itself; what a
   listing alone takes is printed.
 - ``boto3``: ranges to parts, or objects whole, in threads, with unsigned payloads and CRC64NVME.
-- ``floor``: a relay in C that neither signs nor computes anything.
+- ``floor``: a relay in C that neither signs nor computes anything; of parts, or whole objects.
 
 What else the machine does meanwhile is printed as ``others' CPU``: it should be next to nothing.
 ``ratio NAME VALUE TARGET ok|short`` are the targets; ``also`` is for information. The exit code is

@@ -125,7 +125,14 @@ def _medium(wire: str) -> Case:
     name = f"medium-{wire}"
     bounds = _targets(name, ("cpu", RCLONE, 1.0), ("wall", RCLONE, 1.0))
     return Case(
-        name=name, shape="medium", wire=wire, objects=200, size=8 * MIB, targets=bounds, threads=16
+        name=name,
+        shape="medium",
+        wire=wire,
+        objects=200,
+        size=8 * MIB,
+        programs=(ENGINE, RCLONE, BOTO3, FLOOR),
+        targets=bounds,
+        threads=16,
     )
 
 

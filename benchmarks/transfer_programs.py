@@ -133,9 +133,14 @@ def _relay(case: Case, turn: Turn) -> list[str | Path]:
     place = turn.place
     address = urlsplit(place.endpoint_url).netloc
     tls = ["--tls", place.ca_file] if place.ca_file else []
-    sizes = ["--size", str(case.size), "--part", str(case.part_size)]
     sides = ["--source", address, "--target", address]
-    key = case.prefix + case.keys[0]
+    sizes = ["--size", str(case.size)]
+    if case.part_size:
+        key = case.prefix + case.keys[0]
+        sizes += ["--part", str(case.part_size)]
+    else:
+        key = case.prefix
+        sizes += ["--objects", str(case.objects)]
     return [RELAY, *sides, *tls, "--key", key, *sizes, "--threads", str(case.threads)]
 
 

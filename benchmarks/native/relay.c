@@ -3,9 +3,11 @@
  *
  * relay --source HOST:PORT --target HOST:PORT [--tls CAFILE] --key K --size BYTES --part BYTES
  *       --threads N
+ * relay ... --key PREFIX --size BYTES --objects N --threads N
  *
- * Copies /source/K to /target/K. No request is signed, no checksum is made; each thread keeps one
- * connection to each side. It prints nothing but errors.
+ * Copies /source/K to /target/K in parts, or whole objects of this size, whose names are the prefix
+ * and eight digits. No request is signed, no checksum is made; each thread keeps one connection to
+ * each side. It prints nothing but errors.
  */
 
 #include "http.h"
@@ -23,9 +25,10 @@ static struct address source, target;
 static SSL_CTX *tls;
 static const char *key;
 static uint64_t size, part_size;
+static unsigned long objects;
 static char upload_id[256];
 static char (*etags)[64];
-static atomic_ulong next_part;
+static atomic_ulong next_one;
 
 static unsigned long part_count(void)
 {
@@ -122,6 +125,22 @@ static void copy_part(struct conn *from, struct conn *to, unsigned long index)
         die("a part has no ETag");
 }
 
+static void copy_object(struct conn *from, struct conn *to, unsigned long index)
+{
+    char head[2048], nothing[16];
+    int n = snprintf(head, sizeof head, "GET /source/%s%08lu HTTP/1.1\r\nHost: %s:%d\r\n\r\n", key,
+                     index, source.host, source.port);
+    if (!conn_write(from, head, (size_t)n, 1) || answered(from, "200") != size)
+        die("the source did not answer with the object");
+    n = snprintf(head, sizeof head,
+                 "PUT /target/%s%08lu HTTP/1.1\r\nHost: %s:%d\r\nContent-Length: %llu\r\n\r\n", key,
+                 index, target.host, target.port, (unsigned long long)size);
+    if (!conn_write(to, head, (size_t)n, 0))
+        die("the target took no object");
+    relay_body(from, to, size);
+    body_of(to, answered(to, "200"), nothing, sizeof nothing);
+}
+
 static void *work(void *unused)
 {
     struct conn from, to;
@@ -129,8 +148,8 @@ static void *work(void *unused)
     (void)unused;
     dial(&from, &source);
     dial(&to, &target);
-    while ((index = atomic_fetch_add(&next_part, 1)) < part_count())
-        copy_part(&from, &to, index);
+    while ((index = atomic_fetch_add(&next_one, 1)) < (objects ? objects : part_count()))
+        (objects ? copy_object : copy_part)(&from, &to, index);
     conn_close(&from);
     conn_close(&to);
     return NULL;
@@ -199,12 +218,14 @@ static int read_arguments(int count, char **given)
             size = strtoull(value, NULL, 10);
         else if (strcmp(name, "--part") == 0)
             part_size = strtoull(value, NULL, 10);
+        else if (strcmp(name, "--objects") == 0)
+            objects = strtoul(value, NULL, 10);
         else if (strcmp(name, "--threads") == 0)
             threads = atoi(value);
         else
             die("an argument is not known");
     }
-    if (!source.port || !target.port || !key || !size || !part_size || threads < 1)
+    if (!source.port || !target.port || !key || !size || !part_size == !objects || threads < 1)
         die("an argument is missing");
     return threads;
 }
@@ -215,15 +236,19 @@ int main(int count, char **given)
     signal(SIGPIPE, SIG_IGN);
     int threads = read_arguments(count, given);
     pthread_t *started = need(calloc((size_t)threads, sizeof *started));
-    etags = need(calloc(part_count(), sizeof *etags));
-    dial(&control, &target);
-    create(&control);
+    if (!objects) {
+        etags = need(calloc(part_count(), sizeof *etags));
+        dial(&control, &target);
+        create(&control);
+    }
     for (int i = 0; i < threads; i++)
         if (pthread_create(&started[i], NULL, work, NULL) != 0)
             die("no thread");
     for (int i = 0; i < threads; i++)
         pthread_join(started[i], NULL);
-    complete(&control);
-    conn_close(&control);
+    if (!objects) {
+        complete(&control);
+        conn_close(&control);
+    }
     return 0;
 }
