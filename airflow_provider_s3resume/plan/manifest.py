@@ -239,7 +239,7 @@ def check_schema(data: Mapping[str, Any], schema: int, *, what: str) -> None:
 
 
 _TOGETHER: Final = 128
-"""Lines that are read at once: so many values are in memory before any is used."""
+"""Lines that are read at once: what they say is in memory before any of it is used."""
 
 # Made once: ``json.dumps`` would make one for each line of a batch.
 _ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
@@ -255,30 +255,32 @@ def loads(text: str | bytes, *, what: str) -> dict[str, Any]:
 
     :raises ManifestError: if the text is not one.
     """
-    data = _parsed(text, what=what)
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise ManifestError(what, found=str(error), accepted="a JSON document") from error
     if not isinstance(data, dict):
         raise ManifestError(what, found=type(data).__name__, accepted="a JSON object")
     return data
 
 
-def _parsed(text: str | bytes, *, what: str) -> Any:  # noqa: ANN401 - whatever JSON has
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise ManifestError(what, found=str(error), accepted="a JSON document") from error
-
-
 def load_objects(lines: Sequence[str], *, what: str) -> Iterator[dict[str, Any]]:
-    """Read JSON objects, one in each line; many at once, as each call costs more than its line.
+    """Yield JSON objects, one of each line; many are read at once, as calls cost more than lines.
 
     :raises ManifestError: if one of the lines is not one.
     """
     for start in range(0, len(lines), _TOGETHER):
         some = lines[start : start + _TOGETHER]
-        found = _parsed("[" + ",".join(some) + "]", what=what)
-        if len(found) != len(some) or not all(isinstance(one, dict) for one in found):
-            raise ManifestError(what, found="something else", accepted="one JSON object a line")
-        yield from found
+        try:
+            read = json.loads("[" + ",".join(some) + "]")
+        except ValueError:
+            read = []
+        if len(read) != len(some) or not all(isinstance(one, dict) for one in read):
+            # One by one, to say what is wrong with which.
+            read = [
+                loads(line, what=f"{what} {start + number}") for number, line in enumerate(some, 1)
+            ]
+        yield from read
 
 
 def line_of(entry: CopyEntry | NotedEntry) -> str:

@@ -107,7 +107,7 @@ class Exchange(Generic[T]):
         except BlockingIOError:
             return False
         except (OSError, ValueError) as error:
-            self._error = error
+            self._error = _bare(error)
             return True
 
     def _has_ahead(self) -> bool:
@@ -129,7 +129,7 @@ class Exchange(Generic[T]):
             else:
                 pace.left_s()
         except StalledError as error:
-            self._error = error
+            self._error = _bare(error)
             return True
         return False
 
@@ -143,11 +143,12 @@ class Exchange(Generic[T]):
         return pace
 
     def result(self) -> T:
-        """Return what the answer says.
+        """Return what the answer says; nothing is kept of it here.
 
         :raises StoreError: as it is, or as the network failed.
         """
         head, error = self._head, self._error
+        self._error, self._sink, self._pieces = None, None, []
         if head is None or error is not None:
             self.keeps = False
             error = error or ProtocolError("there is no answer")
@@ -255,3 +256,12 @@ class Exchange(Generic[T]):
         # What came behind the answer was not asked for: nobody knows what it would be taken for.
         self.keeps = keeps and not self._ahead and not self.line.transport.has_ahead()
         return True
+
+
+def _bare(error: BaseException) -> BaseException:
+    """Return an error without the way it came: those frames hold the object's bytes.
+
+    Its memory is given back when the exchange has ended, and not when garbage is looked for.
+    """
+    error.__context__ = None
+    return error.with_traceback(None)

@@ -20,24 +20,33 @@ def tls_context(
     :param authorities: a file or folder of certificates; ``None`` to verify nothing.
     :param own: files of a certificate of the client's own and of its key.
     """
-    return _made(authorities, own, tuple(map(_state_of, (authorities, *(own or ())))))
+    if authorities is not None and Path(authorities).is_dir():
+        # What is in a folder may change without a trace, and is read when it is needed.
+        return _made(authorities, own)
+    return _shared(authorities, own, tuple(map(_state_of, (authorities, *(own or ())))))
 
 
-def _state_of(path: str | None) -> tuple[int, int, int] | None:
+def _state_of(path: str | None) -> tuple[int, int, int, int] | None:
     """Return what is different once a file has been replaced."""
     try:
         found = Path(path).stat() if path is not None else None
     except OSError:
         return None  # Whoever reads it says what is wrong.
-    return None if found is None else (found.st_mtime_ns, found.st_size, found.st_ino)
+    if found is None:
+        return None
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
 
 
 @lru_cache(maxsize=8)
-def _made(
+def _shared(
     authorities: str | None,
     own: tuple[str, str | None] | None,
-    _: tuple[tuple[int, int, int] | None, ...],
+    _: tuple[tuple[int, int, int, int] | None, ...],
 ) -> ssl.SSLContext:
+    return _made(authorities, own)
+
+
+def _made(authorities: str | None, own: tuple[str, str | None] | None) -> ssl.SSLContext:
     context: ssl.SSLContext = create_urllib3_context()
     if authorities is None:
         context.check_hostname = False

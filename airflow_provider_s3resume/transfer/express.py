@@ -53,7 +53,7 @@ _LOOK_S: Final = 1.0
 _CONNECTING: Final = 16
 _GATHER_S: Final = 0.001
 _MANY, _FEW = 16, 4
-"""With so many copies under way, answers to less than a fourth of them are few."""
+"""With so many copies under way, answers to a fourth of them at most are few."""
 
 
 @dataclass(slots=True, eq=False)
@@ -229,7 +229,7 @@ class Lane:
             # To be woken for each answer costs as much as to take it: some are let gather.
             time.sleep(_GATHER_S)
         events = self._selector.select(_TICK_S)
-        self._is_slack = len(self._copies) >= _MANY and len(events) * _FEW <= len(self._copies)
+        self._is_slack = self._many_wait(len(events))
         for key, _ in events:
             if key.data is None:
                 self._answer_bell()
@@ -244,6 +244,15 @@ class Lane:
         if now - self._looked_at >= _LOOK_S:
             self._looked_at = now
             self._look(now)
+
+    def _many_wait(self, answered: int) -> bool:
+        """Tell whether most of many copies wait for answers, and no number of copies was asked for.
+
+        How many are under way is found then, which makes up for a round trip that takes longer.
+        """
+        count = len(self._copies)
+        is_found = not self._context.objects.is_given
+        return is_found and count >= _MANY and answered * _FEW <= count
 
     def _look(self, now: float) -> None:
         for copy in list(self._copies):

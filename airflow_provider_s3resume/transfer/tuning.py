@@ -32,10 +32,10 @@ _BUSY: Final = 0.5
 """Processor time in each second beyond which it is not distance that holds things up."""
 _SPARED: Final = 0.9
 """What half as many have to bring where the processor is busy: the other half would cost more."""
+_PAUSE, _LONGEST = 4, 32
+"""Spans in which nothing is tried after something brought less: as many at first, and at most."""
 _TRUSTED: Final = 20
 """Spans after which what one thread brings is compared with what more do, again."""
-_AGAIN: Final = 4
-"""Spans after which half as many are tried again; twice as many each time that they bring less."""
 _MOMENT_S: Final = 0.15
 """After so long it shows whether the processor is busy, though not yet what is moved."""
 
@@ -67,18 +67,21 @@ class Tuner:
         clock: Callable[[], float] = time.monotonic,
         busy: Callable[[], float] = time.process_time,
     ) -> None:
+        self.is_given = given is not None
         self.allowed = max(1, min(most, first if given is None else given))
         self._most = max(1, most)
         self._least = least
-        self._settled = given is not None
+        self._settled = self.is_given
         self._clock = clock
         self._busy = busy
         self._lock = threading.Lock()
         self._first = self.allowed
         self._before = (self.allowed, 0.0)
+        self._doubted = 0
         self._enough: tuple[int, float] | None = None
-        self._trusted = 0
-        self._left, self._pause = 0, _AGAIN
+        self._best = 0.0
+        self._left, self._pause = 0, _PAUSE
+        self._is_new = True
         self._units, self._ends, self._began = 0, 0, clock()
         self._was_busy = busy()
 
@@ -90,27 +93,25 @@ class Tuner:
         with self._lock:
             self._units += units
             self._ends += 1
-            if self._settled or not self._may_decide():
+            if self._settled:
                 return False
             now = self._clock()
             spent = now - self._began
-            rate = self._units / spent
-            now_busy = self._busy()
+            is_over = self._ends >= _TURNS * self.allowed and spent >= _SPAN_S
+            if not is_over and not (self._is_new and self._least and spent >= _MOMENT_S):
+                return False
+            before, now_busy = self.allowed, self._busy()
             share = (now_busy - self._was_busy) / spent
+            if is_over:
+                self._decide(self._units / spent, share)
+            elif share <= _BUSY or self.allowed <= (self._least or 0):
+                return False
+            else:
+                # What is too many shows before it is known what is moved.
+                self.allowed = self._least or self.allowed
+            self._is_new = False
             self._units, self._ends, self._began, self._was_busy = 0, 0, now, now_busy
-            before = self.allowed
-            self._decide(rate, share)
             return self.allowed != before
-
-    def _may_decide(self) -> bool:
-        """Tell whether a span is over, or it shows already that less will do."""
-        spent = self._clock() - self._began
-        if self._least is not None and self.allowed > self._least and spent >= _MOMENT_S:
-            return self._busy() - self._was_busy > _BUSY * spent or self._is_over(spent)
-        return self._is_over(spent)
-
-    def _is_over(self, spent: float) -> bool:
-        return self._ends >= _TURNS * self.allowed and spent >= _SPAN_S
 
     def _decide(self, rate: float, share: float) -> None:
         if share > _BUSY:
@@ -119,17 +120,22 @@ class Tuner:
                 self.allowed = self._frugal(self._least, rate)
             self._before = (self.allowed, 0.0)
             return
-        if self._enough is not None:
-            # So few leave the processor idle.
-            self._give_up_half()
         if self.allowed < self._first:
-            # So few were enough while the processor was busy: how many are now, is to be found.
+            # So few were enough while the processor was busy, or leave it idle: how many are now,
+            # is to be found.
+            self._wait()
             self.allowed = self._first
             self._before = (self.allowed, 0.0)
             return
+        self._grow(rate)
+
+    def _grow(self, rate: float) -> None:
+        """Allow half as many more, as long as that brings more; a step back is doubted once."""
         before, best = self._before
         if rate < best * _GAIN:
-            self._settled, self.allowed = True, before
+            self.allowed = before
+            self._settled, self._doubted = self._doubted == before, before
+            self._before = (before, 0.0)
             return
         self._before = (self.allowed, rate)
         self.allowed = min(self._most, int(self.allowed * _STEP) + 1)
@@ -138,36 +144,28 @@ class Tuner:
         """Return how many are enough on a busy processor: half as many, while these do the same.
 
         Where others want the processors, too (a server beside it, other tasks), more threads move
-        no more. Where nobody does, they do, and half is tried less and less often.
+        no more. Where nobody does, they do. Neither is for good: after a pause it is tried again,
+        from ``least`` on.
         """
-        if self.allowed > least:
-            self._enough = None
-            return least
         count, best = self._enough or (self.allowed, rate)
-        if rate < best * _SPARED:
-            self._give_up_half()
+        if self._enough is not None and rate < best * _SPARED:
+            self._wait()
             return count
-        if self.allowed == 1:
-            return self._still(least)
-        if self._left:
+        if self._enough is None and self._left:
             self._left -= 1
+            self._best = max(self._best, rate)
             return self.allowed
-        self._enough = (self.allowed, max(rate, best))
+        if self._enough is None and self.allowed != least:
+            self._best = 0.0
+            return least
+        best = max(rate, best, self._best)
+        if self.allowed == 1:
+            self._enough, self._left, self._best = None, _TRUSTED, 0.0
+            return 1
+        self._enough = (self.allowed, best)
         return (self.allowed + 1) // 2
 
-    def _give_up_half(self) -> None:
-        """Leave it for a while: it may have been chance, or another program's doing."""
-        self._enough = None
-        self._left, self._pause = self._pause, 2 * self._pause
-
-    def _still(self, least: int) -> int:
-        """Return how many are enough where one is; that is held against more again.
-
-        The objects may have become larger just when it was tried, or another program have ended.
-        """
-        self._enough = None
-        self._trusted += 1
-        if self._trusted < _TRUSTED:
-            return self.allowed
-        self._trusted = 0
-        return min(least, self._most)
+    def _wait(self) -> None:
+        """Try nothing for a while, and longer the next time."""
+        self._enough, self._best = None, 0.0
+        self._left, self._pause = self._pause, min(_LONGEST, 2 * self._pause)

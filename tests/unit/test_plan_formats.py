@@ -255,5 +255,5 @@ def test_a_line_that_is_not_one_object_is_refused(bad: str, at: int) -> None:
     """Wherever it stands."""
     lines = [line_of(ENTRY)] * 300
     lines[at] = bad
-    with pytest.raises(ManifestError, match="batch line"):
+    with pytest.raises(ManifestError, match=f"batch line {at + 1}:"):
         list(load_objects(lines, what="batch line"))

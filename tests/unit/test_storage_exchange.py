@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import random
 import selectors
@@ -9,6 +10,7 @@ import socket
 import ssl
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, cast
@@ -749,4 +751,30 @@ def test_a_part_of_a_record_behind_an_answer_ends_the_line(servers: Servers) -> 
     exchange = exchange_on(line, GET)
     assert drive(exchange).headers["etag"] == "asked"
     assert not exchange.keeps
+    line.close()
+
+
+class Data(bytearray):
+    """Bytes of which can be told when they are gone."""
+
+
+@BOTH
+def test_c20_what_failed_holds_no_bytes(servers: Servers, *, secure: bool) -> None:
+    """Their memory is given back, so it has to be free then, and not when garbage is looked for."""
+
+    def serve(connection: socket.socket, _over: threading.Event) -> None:
+        read_request(connection)
+        connection.sendall(answer(200, b"x" * 100_000)[:-50_000])
+
+    line = servers.connections(servers.scripted(serve, secure=secure)).line()
+    data = Data(100_000)
+    seen, exchange = weakref.ref(data), exchange_on(line, GET, sink=memoryview(data))
+    gc.disable()
+    try:
+        with pytest.raises(FailedError, match="50000 bytes early"):
+            drive(exchange)
+        del data, exchange
+        assert seen() is None
+    finally:
+        gc.enable()
     line.close()

@@ -39,3 +39,8 @@ def test_authorities_that_were_replaced_are_read_again(tmp_path: Path) -> None:
     place.unlink()
     with pytest.raises(FileNotFoundError):
         tls_context(str(place))
+
+
+def test_authorities_in_a_folder_are_not_kept(tmp_path: Path) -> None:
+    """One that is taken out of it leaves no trace on the folder's own state."""
+    assert tls_context(str(tmp_path)) is not tls_context(str(tmp_path))

@@ -307,19 +307,24 @@ def test_c18_an_md5_is_all_that_has_to_be_seen(
         assert made.world.traffic.count("HeadObject") == 0
 
 
-def test_many_copies_are_woken_once_for_many_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Answers that come one by one are let gather, where many are under way and not where few."""
-    for at_once, naps in ((20, True), (4, False)):
-        made, napped = Express(60), list[float]()
-        monkeypatch.setattr(time, "sleep", napped.append)
-        made.source.holds = lambda _operation, _key: True
-        with made.start(replace(CONFIG, object_concurrency=at_once)) as end:
-            for _ in made.keys:
-                made.source.wait_held(1)
-                made.source.release(1)
-            assert end.result(DEADLINE_S).counts == {"copied": 60}
-        assert bool(napped) == naps
-        made.check_landed()
+@pytest.mark.parametrize(("at_once", "naps"), [(None, True), (20, False)])
+def test_many_copies_are_woken_once_for_many_answers(
+    monkeypatch: pytest.MonkeyPatch, at_once: int | None, *, naps: bool
+) -> None:
+    """Answers that come one by one are let gather; not where the user said how many there may be.
+
+    More are under way then to make up for it, where that is needed.
+    """
+    made, napped = Express(60), list[float]()
+    monkeypatch.setattr(time, "sleep", napped.append)
+    made.source.holds = lambda _operation, _key: True
+    with made.start(replace(CONFIG, object_concurrency=at_once)) as end:
+        for _ in made.keys:
+            made.source.wait_held(1)
+            made.source.release(1)
+        assert end.result(DEADLINE_S).counts == {"copied": 60}
+    assert bool(napped) == naps
+    made.check_landed()
 
 
 def test_tags_are_left_to_those_who_can_ask_for_them() -> None:
