@@ -198,7 +198,8 @@ def _context_of(
 def _threads(given: int | None, room: int) -> Tuner:
     """Return how many of what has a thread each may be under way."""
     most = min(given or MOST_THREADS, room)
-    return Tuner(given, first=THREADS, most=most, least=processors())
+    # One more than there are processors: one waits for the network.
+    return Tuner(given, first=THREADS, most=most, least=processors() + 1)
 
 
 def _known_checkpoints(state: StateLocation) -> frozenset[str]:

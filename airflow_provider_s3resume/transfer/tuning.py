@@ -5,14 +5,19 @@ known before. So it begins with a number that does for near stores, and is raise
 that moves more. Where the processor is what holds things up, threads take the interpreter's lock
 from each other, and as many as there are processors move the same with less of their time; fewer
 yet where they have to share the processors with others. What the user gave is not changed.
+
+Busy is a process that has the processor, or waits for it: beside others it may get little.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 OBJECTS: Final = 32
@@ -30,8 +35,9 @@ _GAIN: Final = 1.1
 """What half as much again has to bring; less is chance, or the end of the line."""
 _BUSY: Final = 0.5
 """Processor time in each second beyond which it is not distance that holds things up."""
-_SPARED: Final = 0.9
-"""What half as many have to bring where the processor is busy: the other half would cost more."""
+_SPARED: Final = 0.8
+"""What half as many have to bring at the least, however little processor time they take for it."""
+_AS_GOOD: Final = 0.95
 _PAUSE, _LONGEST = 4, 32
 """Spans in which nothing is tried after something brought less: as many at first, and at most."""
 _TRUSTED: Final = 20
@@ -40,9 +46,47 @@ _MOMENT_S: Final = 0.15
 """After so long it shows whether the processor is busy, though not yet what is moved."""
 
 
+def runnable_s() -> float:
+    """Return how long threads of this process had a processor or waited for one, in seconds.
+
+    What those that have ended waited is not known; nor is it where Linux does not tell.
+    """
+    waited = 0
+    with contextlib.suppress(OSError):
+        for task in os.scandir("/proc/self/task"):
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                waited += int(Path(task.path, "schedstat").read_text().split()[1])
+    return time.process_time() + waited / 1e9
+
+
 def processors() -> int:
-    """Return how many processors there are, at least two: one thread may wait."""
-    return max(2, os.cpu_count() or 2)
+    """Return how many processors there are."""
+    return os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What was moved in a second, and the processor time that took."""
+
+    rate: float
+    taken: float
+
+    @property
+    def _worth(self) -> float:
+        # What is moved counts as much as what is moved for each second of a processor.
+        return self.rate * self.rate / self.taken
+
+    def is_as_good_as(self, best: _Seen) -> bool:
+        """Tell whether it moves about as much, or takes less by as much as it moves less."""
+        return self.rate >= _SPARED * best.rate and self._worth >= _AS_GOOD * best._worth
+
+    def better(self, other: _Seen) -> _Seen:
+        """Return the better of the two."""
+        return other if other._worth > self._worth else self
+
+
+_LEAST_SHARE: Final = 0.001
+_NOTHING: Final = _Seen(0.0, 1.0)
 
 
 class Tuner:
@@ -54,7 +98,9 @@ class Tuner:
     :param least: what is enough where the processor is busy, if half of it is not as well; ``None``
         for what there is then.
     :param clock: seconds that only grow.
-    :param busy: processor time of this process, in seconds.
+    :param busy: how long threads of this process have had a processor or waited for one, in
+        seconds; may be less than before, as threads end.
+    :param spent: the processor time of this process alone.
     """
 
     def __init__(
@@ -65,7 +111,8 @@ class Tuner:
         most: int,
         least: int | None = None,
         clock: Callable[[], float] = time.monotonic,
-        busy: Callable[[], float] = time.process_time,
+        busy: Callable[[], float] = runnable_s,
+        spent: Callable[[], float] = time.process_time,
     ) -> None:
         self.is_given = given is not None
         self.allowed = max(1, min(most, first if given is None else given))
@@ -74,16 +121,17 @@ class Tuner:
         self._settled = self.is_given
         self._clock = clock
         self._busy = busy
+        self._spent = spent
         self._lock = threading.Lock()
         self._first = self.allowed
         self._before = (self.allowed, 0.0)
         self._doubted = 0
-        self._enough: tuple[int, float] | None = None
-        self._best = 0.0
+        self._enough: tuple[int, _Seen] | None = None
+        self._best = _NOTHING
         self._left, self._pause = 0, _PAUSE
         self._is_new = True
         self._units, self._ends, self._began = 0, 0, clock()
-        self._was_busy = busy()
+        self._was_busy, self._had_spent = busy(), spent()
 
     def count(self, units: int) -> bool:
         """Count something that has ended; tell whether another number is allowed now.
@@ -100,24 +148,26 @@ class Tuner:
             is_over = self._ends >= _TURNS * self.allowed and spent >= _SPAN_S
             if not is_over and not (self._is_new and self._least and spent >= _MOMENT_S):
                 return False
-            before, now_busy = self.allowed, self._busy()
+            before, now_busy, now_spent = self.allowed, self._busy(), self._spent()
             share = (now_busy - self._was_busy) / spent
             if is_over:
-                self._decide(self._units / spent, share)
+                taken = (now_spent - self._had_spent) / spent
+                self._decide(_Seen(self._units / spent, max(taken, _LEAST_SHARE)), share)
             elif share <= _BUSY or self.allowed <= (self._least or 0):
                 return False
             else:
                 # What is too many shows before it is known what is moved.
                 self.allowed = self._least or self.allowed
             self._is_new = False
-            self._units, self._ends, self._began, self._was_busy = 0, 0, now, now_busy
+            self._units, self._ends, self._began = 0, 0, now
+            self._was_busy, self._had_spent = now_busy, now_spent
             return self.allowed != before
 
-    def _decide(self, rate: float, share: float) -> None:
+    def _decide(self, seen: _Seen, share: float) -> None:
         if share > _BUSY:
             # It may be otherwise later: this is not the end of the matter.
             if self._least is not None:
-                self.allowed = self._frugal(self._least, rate)
+                self.allowed = self._frugal(self._least, seen)
             self._before = (self.allowed, 0.0)
             return
         if self.allowed < self._first:
@@ -127,7 +177,7 @@ class Tuner:
             self.allowed = self._first
             self._before = (self.allowed, 0.0)
             return
-        self._grow(rate)
+        self._grow(seen.rate)
 
     def _grow(self, rate: float) -> None:
         """Allow half as many more, as long as that brings more; a step back is doubted once."""
@@ -140,32 +190,31 @@ class Tuner:
         self._before = (self.allowed, rate)
         self.allowed = min(self._most, int(self.allowed * _STEP) + 1)
 
-    def _frugal(self, least: int, rate: float) -> int:
-        """Return how many are enough on a busy processor: half as many, while these do the same.
+    def _frugal(self, least: int, seen: _Seen) -> int:
+        """Return how many are enough on a busy processor: half as many, while these are as good.
 
         Where others want the processors, too (a server beside it, other tasks), more threads move
         no more. Where nobody does, they do. Neither is for good: after a pause it is tried again,
         from ``least`` on.
         """
-        count, best = self._enough or (self.allowed, rate)
-        if self._enough is not None and rate < best * _SPARED:
+        count, best = self._enough or (self.allowed, seen)
+        if self._enough is not None and not seen.is_as_good_as(best):
             self._wait()
             return count
         if self._enough is None and self._left:
             self._left -= 1
-            self._best = max(self._best, rate)
+            self._best = self._best.better(seen)
             return self.allowed
         if self._enough is None and self.allowed != least:
-            self._best = 0.0
+            self._best = _NOTHING
             return least
-        best = max(rate, best, self._best)
         if self.allowed == 1:
-            self._enough, self._left, self._best = None, _TRUSTED, 0.0
+            self._enough, self._left, self._best = None, _TRUSTED, _NOTHING
             return 1
-        self._enough = (self.allowed, best)
+        self._enough = (self.allowed, best.better(seen).better(self._best))
         return (self.allowed + 1) // 2
 
     def _wait(self) -> None:
         """Try nothing for a while, and longer the next time."""
-        self._enough, self._best = None, 0.0
+        self._enough, self._best = None, _NOTHING
         self._left, self._pause = self._pause, min(_LONGEST, 2 * self._pause)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,9 +14,10 @@ import pytest
 from airflow_provider_s3resume.transfer import batch
 from airflow_provider_s3resume.transfer.batch import copy_batch
 from airflow_provider_s3resume.transfer.stopping import StopSignal
-from airflow_provider_s3resume.transfer.tuning import Tuner
+from airflow_provider_s3resume.transfer.tuning import Tuner, runnable_s
 from tests.support.lane import Watched
 from tests.support.memory_express import ExpressStore
+from tests.support.processes import wait_until
 from tests.support.transfer_world import CONFIG, NOW, World, no_waits, pattern
 
 Rate = Callable[[int], float]
@@ -28,6 +30,7 @@ class Clock:
     def __init__(self) -> None:
         self.now = 100.0
         self.busy = 7.0
+        self.waited = 0.0
 
     def tuner(self, given: int | None, *, first: int, most: int, least: int | None = None) -> Tuner:
         """Return one that looks at this clock."""
@@ -37,7 +40,8 @@ class Clock:
             most=most,
             least=least,
             clock=lambda: self.now,
-            busy=lambda: self.busy,
+            busy=lambda: self.busy + self.waited,
+            spent=lambda: self.busy,
         )
 
 
@@ -210,9 +214,46 @@ def test_a_moment_never_says_that_more_are_needed() -> None:
 
 
 def test_steps_down_are_all_held_against_the_best() -> None:
-    """A tenth less, again and again, would be half in the end."""
-    found = frugal({8: 1000.0, 4: 920.0, 2: 850.0, 1: 790.0}.__getitem__, least=8)
+    """A few hundredths less, again and again, would be half in the end."""
+    found = frugal({8: 1000.0, 4: 980.0, 2: 960.0, 1: 940.0}.__getitem__, least=8)
     assert found[:8] == [8, 4, 2, 4, 4, 4, 4, 4]
+
+
+@pytest.mark.parametrize(
+    ("rate", "busy", "enough"),
+    [(0.95, 0.8, True), (0.85, 0.65, True), (0.95, 1.0, False), (0.75, 0.3, False)],
+)
+def test_what_is_moved_counts_as_much_as_what_it_takes(
+    rate: float, busy: float, *, enough: bool
+) -> None:
+    """Half that moves a little less is as good if it takes less by as much; to a limit."""
+    clock = Clock()
+    tuner = clock.tuner(None, first=8, most=64, least=2)
+    assert span(tuner, clock, 1000.0, busy=1.0)
+    span(tuner, clock, 1000.0, busy=1.0)
+    assert tuner.allowed == 1
+    clock.waited = 0.3
+    span(tuner, clock, 1000.0 * rate, busy=busy)
+    assert tuner.allowed == (1 if enough else 2)
+
+
+def test_who_waits_for_a_processor_is_busy() -> None:
+    """Beside others that want it too a process may get little, and more threads no more."""
+    before = runnable_s()
+    assert before >= time.process_time() - 0.1
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.is_set():
+            sum(range(1000))
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: runnable_s() > before + 0.2, deadline_s=20, what="they have run")
+    over.set()
+    for thread in threads:
+        thread.join(20)
 
 
 def test_one_thread_is_held_against_more_again_after_a_while() -> None:
