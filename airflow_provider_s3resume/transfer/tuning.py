@@ -46,17 +46,32 @@ _MOMENT_S: Final = 0.15
 """After so long it shows whether the processor is busy, though not yet what is moved."""
 
 
-def runnable_s() -> float:
-    """Return how long threads of this process had a processor or waited for one, in seconds.
+class Runnable:
+    """How long threads of this process have had a processor or waited for one, in seconds.
 
-    What those that have ended waited is not known; nor is it where Linux does not tell.
+    Where Linux does not tell who waited, it is the time that they had one.
     """
-    waited = 0
+
+    def __init__(self) -> None:
+        self._waited = 0
+        self._known = _waits_ns()
+
+    def __call__(self) -> float:
+        """Return the time so far."""
+        known, self._known = self._known, _waits_ns()
+        # A thread that has ended takes what it waited with it.
+        self._waited += sum(ns - known.get(name, 0) for name, ns in self._known.items())
+        return time.process_time() + self._waited / 1e9
+
+
+def _waits_ns() -> dict[str, int]:
+    """Return how long each thread has waited for a processor, in nanoseconds."""
+    found = {}
     with contextlib.suppress(OSError):
         for task in os.scandir("/proc/self/task"):
             with contextlib.suppress(OSError, ValueError, IndexError):
-                waited += int(Path(task.path, "schedstat").read_text().split()[1])
-    return time.process_time() + waited / 1e9
+                found[task.name] = int(Path(task.path, "schedstat").read_text().split()[1])
+    return found
 
 
 def processors() -> int:
@@ -99,7 +114,7 @@ class Tuner:
         for what there is then.
     :param clock: seconds that only grow.
     :param busy: how long threads of this process have had a processor or waited for one, in
-        seconds; may be less than before, as threads end.
+        seconds; what :class:`Runnable` tells, if it is not given.
     :param spent: the processor time of this process alone.
     """
 
@@ -111,7 +126,7 @@ class Tuner:
         most: int,
         least: int | None = None,
         clock: Callable[[], float] = time.monotonic,
-        busy: Callable[[], float] = runnable_s,
+        busy: Callable[[], float] | None = None,
         spent: Callable[[], float] = time.process_time,
     ) -> None:
         self.is_given = given is not None
@@ -120,7 +135,7 @@ class Tuner:
         self._least = least
         self._settled = self.is_given
         self._clock = clock
-        self._busy = busy
+        self._busy = busy or Runnable()
         self._spent = spent
         self._lock = threading.Lock()
         self._first = self.allowed
@@ -130,8 +145,9 @@ class Tuner:
         self._best = _NOTHING
         self._left, self._pause = 0, _PAUSE
         self._is_new = True
+        self._left_over = 0
         self._units, self._ends, self._began = 0, 0, clock()
-        self._was_busy, self._had_spent = busy(), spent()
+        self._was_busy, self._had_spent = self._busy(), spent()
 
     def count(self, units: int) -> bool:
         """Count something that has ended; tell whether another number is allowed now.
@@ -139,10 +155,10 @@ class Tuner:
         :param units: objects or bytes, of which more are to be moved in a second.
         """
         with self._lock:
+            if self._settled or self._is_left_over():
+                return False
             self._units += units
             self._ends += 1
-            if self._settled:
-                return False
             now = self._clock()
             spent = now - self._began
             is_over = self._ends >= _TURNS * self.allowed and spent >= _SPAN_S
@@ -159,9 +175,22 @@ class Tuner:
                 # What is too many shows before it is known what is moved.
                 self.allowed = self._least or self.allowed
             self._is_new = False
-            self._units, self._ends, self._began = 0, 0, now
-            self._was_busy, self._had_spent = now_busy, now_spent
+            self._left_over = before if self.allowed < before else 0
+            self._begin_span(now, now_busy, now_spent)
             return self.allowed != before
+
+    def _begin_span(self, now: float, busy: float, spent: float) -> None:
+        self._units, self._ends, self._began = 0, 0, now
+        self._was_busy, self._had_spent = busy, spent
+
+    def _is_left_over(self) -> bool:
+        """Tell whether what has ended was begun when more were allowed: more moved it."""
+        if not self._left_over:
+            return False
+        self._left_over -= 1
+        if not self._left_over:
+            self._begin_span(self._clock(), self._busy(), self._spent())
+        return True
 
     def _decide(self, seen: _Seen, share: float) -> None:
         if share > _BUSY:
