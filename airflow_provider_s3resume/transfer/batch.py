@@ -177,7 +177,7 @@ def _context_of(
     now: float,
 ) -> CopyContext:
     budget = MemoryBudget(config.memory_budget)
-    parts = _threads(config.part_concurrency, budget.most_parts)
+    parts = _threads(config.part_concurrency, budget.most_parts, target)
     return CopyContext(
         source=source,
         target=target,
@@ -190,16 +190,19 @@ def _context_of(
         started=now,
         objects=Tuner(config.object_concurrency, first=OBJECTS, most=budget.most_objects),
         parts=parts,
-        threads=_threads(config.object_concurrency, budget.most_objects),
+        threads=_threads(config.object_concurrency, budget.most_objects, target),
         known_checkpoints=_known_checkpoints(state),
     )
 
 
-def _threads(given: int | None, room: int) -> Tuner:
+def _threads(given: int | None, room: int, target: ObjectStore) -> Tuner:
     """Return how many of what has a thread each may be under way."""
     most = min(given or MOST_THREADS, room)
-    # One more than there are processors: one waits for the network.
-    return Tuner(given, first=THREADS, most=most, least=processors() + 1)
+    # One more than there are processors: one waits for the network. What is encrypted keeps a
+    # processor busy by itself, and more threads at work on it take more of it for the same.
+    encrypted = target.service.startswith("https://")
+    fewest = max(1, processors() // 2) if encrypted else None
+    return Tuner(given, first=THREADS, most=most, least=processors() + 1, fewest=fewest)
 
 
 def _known_checkpoints(state: StateLocation) -> frozenset[str]:

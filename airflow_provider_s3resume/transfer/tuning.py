@@ -112,6 +112,8 @@ class Tuner:
     :param most: what there is room for.
     :param least: what is enough where the processor is busy, if half of it is not as well; ``None``
         for what there is then.
+    :param fewest: what is allowed at first where the processor is busy, and held against ``least``
+        only after a while; ``None`` for ``least``.
     :param clock: seconds that only grow.
     :param busy: how long threads of this process have had a processor or waited for one, in
         seconds; what :class:`Runnable` tells, if it is not given.
@@ -125,6 +127,7 @@ class Tuner:
         first: int,
         most: int,
         least: int | None = None,
+        fewest: int | None = None,
         clock: Callable[[], float] = time.monotonic,
         busy: Callable[[], float] | None = None,
         spent: Callable[[], float] = time.process_time,
@@ -133,6 +136,7 @@ class Tuner:
         self.allowed = max(1, min(most, first if given is None else given))
         self._most = max(1, most)
         self._least = least
+        self._fewest = fewest
         self._settled = self.is_given
         self._clock = clock
         self._busy = busy or Runnable()
@@ -173,7 +177,7 @@ class Tuner:
                 return False
             else:
                 # What is too many shows before it is known what is moved.
-                self.allowed = self._least or self.allowed
+                self.allowed = self._drop(self._least or self.allowed)
             self._is_new = False
             self._left_over = before if self.allowed < before else 0
             self._begin_span(now, now_busy, now_spent)
@@ -236,12 +240,19 @@ class Tuner:
             return self.allowed
         if self._enough is None and self.allowed != least:
             self._best = _NOTHING
-            return least
+            return self._drop(least) if self.allowed > least else least
         if self.allowed == 1:
             self._enough, self._left, self._best = None, _TRUSTED, _NOTHING
             return 1
         self._enough = (self.allowed, best.better(seen).better(self._best))
         return (self.allowed + 1) // 2
+
+    def _drop(self, least: int) -> int:
+        """Return how many are allowed when it turns out that there are too many."""
+        if self._fewest is None:
+            return least
+        self._left = _TRUSTED
+        return min(self._fewest, least)
 
     def _wait(self) -> None:
         """Try nothing for a while, and longer the next time."""

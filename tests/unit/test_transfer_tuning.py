@@ -30,13 +30,22 @@ class Clock:
         self.now = 100.0
         self.busy = 7.0
 
-    def tuner(self, given: int | None, *, first: int, most: int, least: int | None = None) -> Tuner:
+    def tuner(
+        self,
+        given: int | None,
+        *,
+        first: int,
+        most: int,
+        least: int | None = None,
+        fewest: int | None = None,
+    ) -> Tuner:
         """Return one that looks at this clock."""
         return Tuner(
             given,
             first=first,
             most=most,
             least=least,
+            fewest=fewest,
             clock=lambda: self.now,
             busy=lambda: self.busy,
             spent=lambda: self.busy,
@@ -214,6 +223,23 @@ def test_what_was_begun_by_more_says_nothing_of_fewer() -> None:
     clock.busy += 5.0
     assert [tuner.count(1000) for _ in range(8)] == [False] * 8
     assert (tuner._units, tuner._ends, tuner._began) == (0, 0, clock.now)
+
+
+@pytest.mark.parametrize(
+    ("rate", "end"), [(lambda _: 1000.0, 1), (lambda count: 1000.0 * count, 3)]
+)
+def test_what_is_encrypted_begins_with_few_where_the_processor_is_busy(
+    rate: Rate, end: int
+) -> None:
+    """That is held against more after twenty spans, and more are kept where they move more."""
+    clock = Clock()
+    tuner = clock.tuner(None, first=8, most=64, least=3, fewest=1)
+    seen = []
+    for _ in range(30):
+        span(tuner, clock, rate(tuner.allowed), busy=0.9)
+        seen.append(tuner.allowed)
+    assert seen[:22] == [1] * 21 + [3]
+    assert seen[22:26] == ([2, 1, 1, 1] if end == 1 else [2, 3, 3, 3])
 
 
 def test_a_moment_never_says_that_more_are_needed() -> None:
