@@ -49,7 +49,6 @@ from airflow_provider_s3resume.transfer.tuning import (
     OBJECTS,
     THREADS,
     Tuner,
-    processors,
 )
 
 if TYPE_CHECKING:
@@ -200,9 +199,10 @@ def _threads(given: int | None, room: int, target: ObjectStore) -> Tuner:
     most = min(given or MOST_THREADS, room)
     # One more than there are processors: one waits for the network. What is encrypted keeps a
     # processor busy by itself, and more threads at work on it take more of it for the same.
+    processors = usable_processors()
     encrypted = target.service.startswith("https://")
-    fewest = max(1, processors() // 2) if encrypted else None
-    return Tuner(given, first=THREADS, most=most, least=processors() + 1, fewest=fewest)
+    fewest = max(1, processors // 2) if encrypted else None
+    return Tuner(given, first=THREADS, most=most, least=processors + 1, fewest=fewest)
 
 
 def _known_checkpoints(state: StateLocation) -> frozenset[str]:

@@ -3,8 +3,8 @@
 The right number depends on the distance to the stores and on how much they take, and neither is
 known before. So it begins with a number that does for near stores, and is raised by half as long as
 that moves more. Where the processor is what holds things up, threads take the interpreter's lock
-from each other, and as many as there are processors move the same with less of their time; fewer
-yet where they have to share the processors with others. What the user gave is not changed.
+from each other, and about as many as there are processors move the same with less of their time;
+fewer yet where they have to share the processors with others. What the user gave is not changed.
 
 Busy is a process that has the processor, or waits for it: beside others it may get little.
 """
@@ -34,14 +34,16 @@ _STEP: Final = 1.5
 _GAIN: Final = 1.1
 """What half as much again has to bring; less is chance, or the end of the line."""
 _BUSY: Final = 0.5
-"""Processor time in each second beyond which it is not distance that holds things up."""
+"""What threads have had a processor, or waited for one, in each second, beyond which it is not
+distance that holds things up."""
 _SPARED: Final = 0.8
 """What half as many have to bring at the least, however little processor time they take for it."""
 _AS_GOOD: Final = 0.95
+"""What half as many have to be worth, of what all are: less is no chance any more."""
 _PAUSE, _LONGEST = 4, 32
 """Spans in which nothing is tried after something brought less: as many at first, and at most."""
 _TRUSTED: Final = 20
-"""Spans after which what one thread brings is compared with what more do, again."""
+"""Spans after which what the fewest bring is compared with what more do, again."""
 _MOMENT_S: Final = 0.15
 """After so long it shows whether the processor is busy, though not yet what is moved."""
 
@@ -59,8 +61,8 @@ class Runnable:
     def __call__(self) -> float:
         """Return the time so far."""
         known, self._known = self._known, _waits_ns()
-        # A thread that has ended takes what it waited with it.
-        self._waited += sum(ns - known.get(name, 0) for name, ns in self._known.items())
+        # A thread that has ended takes what it waited with it, and another may have its number.
+        self._waited += sum(max(0, ns - known.get(name, 0)) for name, ns in self._known.items())
         return time.process_time() + self._waited / 1e9
 
 
@@ -72,11 +74,6 @@ def _waits_ns() -> dict[str, int]:
             with contextlib.suppress(OSError, ValueError, IndexError):
                 found[task.name] = int(Path(task.path, "schedstat").read_text().split()[1])
     return found
-
-
-def processors() -> int:
-    """Return how many processors there are."""
-    return os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +132,7 @@ class Tuner:
         self.is_given = given is not None
         self.allowed = max(1, min(most, first if given is None else given))
         self._most = max(1, most)
-        self._least = least
+        self._least = None if least is None else min(least, self._most)
         self._fewest = fewest
         self._settled = self.is_given
         self._clock = clock

@@ -30,26 +30,10 @@ class Clock:
         self.now = 100.0
         self.busy = 7.0
 
-    def tuner(
-        self,
-        given: int | None,
-        *,
-        first: int,
-        most: int,
-        least: int | None = None,
-        fewest: int | None = None,
-    ) -> Tuner:
+    def tuner(self, given: int | None, **more: Any) -> Tuner:
         """Return one that looks at this clock."""
-        return Tuner(
-            given,
-            first=first,
-            most=most,
-            least=least,
-            fewest=fewest,
-            clock=lambda: self.now,
-            busy=lambda: self.busy,
-            spent=lambda: self.busy,
-        )
+        now, busy = (lambda: self.now), (lambda: self.busy)
+        return Tuner(given, clock=now, busy=busy, spent=busy, **more)
 
 
 def span(tuner: Tuner, clock: Clock, rate: float, *, busy: float = 0.0) -> bool:
@@ -119,6 +103,16 @@ def test_c20_it_never_allows_more_than_there_is_room_for() -> None:
     assert Tuner(256, first=32, most=5).allowed == 5
     assert Tuner(None, first=32, most=0).allowed == 1
     assert max(settle(lambda count: 10.0**count, first=1, most=7)) == 7
+
+
+@pytest.mark.parametrize("fewest", [None, 1])
+def test_c20_nor_on_a_busy_machine_of_many_processors(fewest: int | None) -> None:
+    """There may be room for fewer threads than it has processors."""
+    clock = Clock()
+    tuner = clock.tuner(None, first=8, most=5, least=65, fewest=fewest)
+    for _ in range(60):
+        span(tuner, clock, 1000.0 * tuner.allowed, busy=0.9)
+        assert tuner.allowed <= 5
 
 
 def test_it_does_not_grow_while_the_processor_holds_things_up() -> None:
