@@ -193,10 +193,6 @@ class Direct:
         """Tell whether calls of an operation can be made directly."""
         return operation in OPERATIONS and self._template(operation) is not None
 
-    def is_known_to_serve(self, operation: str) -> bool:
-        """Tell the same if it is known already, without a call of botocore's."""
-        return self._templates.get(operation) is not None
-
     def get(self, key: str, parameters: Mapping[str, Any]) -> tuple[dict[str, Any], DirectBody]:
         """Make a GetObject; return botocore's answer but its body, and the body.
 
