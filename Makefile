@@ -11,7 +11,7 @@ IN_VENV := .venv/bin/python
 SUITES := $(IN_VENV) -m tests.support.suites
 
 .PHONY: help env demo demo-stop demo-oss demo-oss-stop clean lint format test test-fast test-integration test-fault \
-	test-e2e test-kill test-wheel bench-oss bench-memory bench-throttle bench-transfer \
+	test-e2e test-kill test-wheel demo-parity bench-oss bench-memory bench-throttle bench-transfer \
 	kill-rounds soak
 
 help:
@@ -21,6 +21,8 @@ help:
 	@echo 'make demo-oss       a test server of Alibaba Cloud OSS, an S3 server and an Airflow that migrates;'
 	@echo '                    both demos stay up until Ctrl-C with KEEP=1'
 	@echo 'make demo-oss-stop  stop them'
+	@echo 'make demo-parity    what older tools are used for, case by case, read back by other tools (minutes;'
+	@echo '                    CASES="oss keys" plays those whose title has one of the words)'
 	@echo 'make lint           ruff, mypy and the import contracts'
 	@echo 'make test-fast      lint and the tests that need nothing but Python'
 	@echo 'make test           everything; single suites: make test-integration, test-fault, test-e2e,'
@@ -48,6 +50,9 @@ demo-oss: env
 
 demo-oss-stop: env
 	@$(IN_VENV) -m tests.support.demo_oss stop
+
+demo-parity: env
+	@$(IN_VENV) -m tests.support.parity $(CASES)
 
 clean:
 	@if [ -x $(IN_VENV) ] && [ -e .state/demo ]; then $(IN_VENV) -m tests.support.demo stop; fi

@@ -30,6 +30,7 @@ from airflow_provider_s3resume.transfer.context import CopyContext
 from airflow_provider_s3resume.transfer.copier import copy_object
 from airflow_provider_s3resume.transfer.crew import Crew, can_fork
 from airflow_provider_s3resume.transfer.crew_shares import shares_of, usable_processors
+from airflow_provider_s3resume.transfer.denials import error_text
 from airflow_provider_s3resume.transfer.earlier import found_at_target
 from airflow_provider_s3resume.transfer.express import Lane, split
 from airflow_provider_s3resume.transfer.journal import Journal
@@ -430,7 +431,7 @@ class _Run:
                 status=Status.FAILED,
                 size=entry.size,
                 source_etag=entry.etag,
-                error=str(error),
+                error=error_text(self._context, entry, error),
                 error_kind=type(error).__name__,
                 retryable=error.retryable,
             )

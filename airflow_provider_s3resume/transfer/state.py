@@ -11,6 +11,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from airflow_provider_s3resume.exceptions import (
+    AccessDeniedError,
     CredentialsExpiredError,
     DigestRejectedError,
     InvalidInputError,
@@ -22,6 +23,7 @@ from airflow_provider_s3resume.exceptions import (
 from airflow_provider_s3resume.plan.manifest import dumps
 from airflow_provider_s3resume.plan.objects import ContentAttributes
 from airflow_provider_s3resume.storage.base import Condition, NewUpload
+from airflow_provider_s3resume.transfer.denials import refusal_at_state
 from airflow_provider_s3resume.transfer.hashing import checksum_of
 
 if TYPE_CHECKING:
@@ -127,8 +129,14 @@ class StateLocation:
         raise AssertionError(msg)
 
     def delete(self, name: str) -> None:
-        """Remove a record; nothing happens if it is gone."""
-        self.store.delete_object(self.prefix + name)
+        """Remove a record; nothing happens if it is gone.
+
+        :raises AccessDeniedError: naming the connection; no check of a sync tries a delete.
+        """
+        try:
+            self.store.delete_object(self.prefix + name)
+        except AccessDeniedError as error:
+            raise refusal_at_state(error) from error
 
     def _put(self, name: str, body: bytes, condition: Condition | None) -> str | None:
         capabilities = self.store.capabilities

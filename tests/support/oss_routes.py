@@ -17,6 +17,7 @@ from tests.support.oss_auth import Authenticator
 from tests.support.oss_messages import ANONYMOUS, Answer, OSSError, Request, access_denied
 from tests.support.oss_model import Bucket, require_key
 from tests.support.oss_objects import OSSState
+from tests.support.oss_policies import Limits
 from tests.support.oss_signatures import SIGNED_SUBRESOURCES
 
 Operation = Callable[[OSSState, Request], Answer]
@@ -137,6 +138,7 @@ class Service:
     def __init__(self, state: OSSState, authenticator: Authenticator) -> None:
         self._state = state
         self._authenticator = authenticator
+        self.limits = Limits()
 
     def answer(self, request: Request, overlook: Callable[[Request], None] | None = None) -> Answer:
         """Return the answer; an OSSError if it is one.
@@ -165,6 +167,7 @@ class Service:
                 raise access_denied("Anonymous access is forbidden for this operation.")
         elif bucket and bucket.requester_pays and request.caller.account != bucket.owner:
             oss_writing.require_payer(request)
+        self.limits.check(request)
 
 
 def _is_open(bucket: Bucket, request: Request) -> bool:

@@ -13,7 +13,7 @@ import socket
 import socketserver
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
@@ -154,6 +154,10 @@ class OSSServer:
                 account=account,
             )
         )
+
+    def limit(self, access_key_id: str, documents: Iterable[Mapping[str, Any]]) -> None:
+        """Let an identity do what RAM policies allow, and nothing else."""
+        self._service.limits.set(access_key_id, documents)
 
     def start(self) -> Self:
         """Begin to listen; PortInUseError if the port is taken. What was stored before is there."""

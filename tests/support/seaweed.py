@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import secrets
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -29,14 +31,32 @@ START_DEADLINE_S = 60.0
 _READY_BUCKET = "s3resume-ready"
 
 
-def _identities(access_key: str, secret_key: str) -> str:
-    """Return the server's one identity, which may do everything."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LimitedIdentity:
+    """One that may do what a policy says, and nothing else."""
+
+    access_key: str
+    secret_key: str
+    policies: Sequence[Mapping[str, Any]]
+
+
+def _identities(access_key: str, secret_key: str, limited: Sequence[LimitedIdentity]) -> str:
+    """Return the server's identities: one that may do everything, and those that may not."""
     identity = {
         "name": "tests",
         "credentials": [{"accessKey": access_key, "secretKey": secret_key}],
         "actions": ["Admin", "Read", "List", "Tagging", "Write"],
     }
-    return json.dumps({"identities": [identity]})
+    others, policies = list[dict[str, Any]](), list[dict[str, str]]()
+    for one in limited:
+        names = [f"{one.access_key}-{number}" for number in range(len(one.policies))]
+        keys = [{"accessKey": one.access_key, "secretKey": one.secret_key}]
+        others.append({"name": one.access_key, "credentials": keys, "policyNames": names})
+        documents = map(json.dumps, one.policies)
+        policies += [
+            {"name": name, "content": text} for name, text in zip(names, documents, strict=True)
+        ]
+    return json.dumps({"identities": [identity, *others], "policies": policies})
 
 
 class SeaweedServer:
@@ -44,6 +64,8 @@ class SeaweedServer:
 
     ``port`` is the first of ten neighbouring ports it uses; without one, free ports are found. The
     data outlives the server: a second one on the same folder serves it again.
+
+    :param limited: more identities, with policies that the server enforces.
     """
 
     def __init__(
@@ -54,9 +76,11 @@ class SeaweedServer:
         port: int | None = None,
         *,
         certificate: Certificate | None = None,
+        limited: Sequence[LimitedIdentity] = (),
     ) -> None:
         self.data_dir = data_dir
         self.port = port
+        self._limited = limited
         self._certificate = certificate
         self._access_key = access_key
         self._secret_key = secret_key
@@ -110,7 +134,7 @@ class SeaweedServer:
         require_free(*used, *(number + GRPC_OFFSET for number in used))
         self.data_dir.mkdir(parents=True, exist_ok=True)
         identities = self.data_dir / "identities.json"
-        identities.write_text(_identities(self._access_key, self._secret_key))
+        identities.write_text(_identities(self._access_key, self._secret_key, self._limited))
         child = Child(
             f"SeaweedFS on port {self.port}",
             self._command(self.port, identities),

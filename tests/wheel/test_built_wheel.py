@@ -100,3 +100,12 @@ def test_airflow_finds_the_installed_provider(installed: Path, tmp_path: Path) -
     assert provider["Provider"] == DISTRIBUTION
     version = f"import importlib.metadata as m; print(m.version({DISTRIBUTION!r}))"
     assert provider["Version"] == _run(installed, "-I", "-c", version, cwd=tmp_path).strip()
+
+
+def test_the_installed_command_prints_policies(installed: Path, tmp_path: Path) -> None:
+    """The tables of features are in the wheel."""
+    uris = ("oss://source/in/", "s3://target/out/")
+    printed = _run(installed, "-I", "-m", f"{PACKAGE}.permissions", *uris, cwd=tmp_path)
+    found = json.loads(printed)
+    assert list(found) == ["source", "target", "state"]
+    assert "oss:GetObjectTagging" in found["source"]["Statement"][-1]["Action"]
