@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_s3resume.hooks._values import flag, whole
+from airflow_provider_s3resume.hooks.renaming import renaming_of
+from airflow_provider_s3resume.hooks.selecting import scope_of
+from airflow_provider_s3resume.plan.archives import OnArchived
 from airflow_provider_s3resume.plan.batches import BatchLimits
 from airflow_provider_s3resume.plan.diff import DEFAULT_RULE, DiffRule
 
@@ -28,6 +32,12 @@ class PlanArguments:
     :param max_bytes: bytes in one batch.
     :param max_batches: batches of one run, each of them one mapped task.
     :param plan_only: a dry run.
+    :param selection: what of the source is meant; see ``hooks.selecting.scope_of``.
+    :param archived: what is done about objects that have to be restored first: ``report``, ``fail``
+        or ``try``.
+    :param key_mapping: ``strip_prefix`` and ``add_prefix``; see ``plan.renaming.Renaming``.
+    :param key_function: ``package.module:function``, which is asked for the key of each key; never
+        from a template.
     """
 
     rule: str = DEFAULT_RULE.text
@@ -35,10 +45,15 @@ class PlanArguments:
     max_bytes: int | str = _LIMITS.max_bytes
     max_batches: int | str = _LIMITS.max_batches
     plan_only: bool | str = False
+    selection: Mapping[str, Any] | str | None = None
+    archived: str = OnArchived.REPORT.value
+    key_mapping: Mapping[str, str] | str | None = None
+    key_function: str | None = None
 
-    def request(self, run_id: str, places: Places) -> PlanRequest:
-        """Return the checked request.
+    def request(self, run_id: str, places: Places, conn_id: str | None = None) -> PlanRequest:
+        """Return the checked request; no service is asked.
 
+        :param conn_id: of the source.
         :raises InvalidInputError: naming the parameter.
         """
         from airflow_provider_s3resume.transfer.planning import PlanRequest  # noqa: PLC0415
@@ -54,6 +69,9 @@ class PlanArguments:
                 max_batches=whole("max_batches", self.max_batches),
             ),
             dry_run=flag("plan_only", self.plan_only),
+            scope=scope_of(self.selection, places.source, conn_id),
+            archived=OnArchived.parse(self.archived),
+            renaming=renaming_of(self.key_mapping, self.key_function),
         )
 
 

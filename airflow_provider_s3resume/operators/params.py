@@ -7,6 +7,13 @@ from typing import Any
 
 from airflow.sdk import Param
 
+from airflow_provider_s3resume.operators.selection_params import (
+    MAPPING_FROM_PARAMS,
+    SELECTION_FROM_PARAMS,
+    mapping_params,
+    selection_params,
+)
+from airflow_provider_s3resume.plan.archives import OnArchived
 from airflow_provider_s3resume.plan.parts import DEFAULT_PART_SIZE, MIB
 from airflow_provider_s3resume.plan.sides import SYMLINKS
 
@@ -33,6 +40,9 @@ OSS_SIDES_FROM_PARAMS: Mapping[str, Any] = {
 PLANNING_FROM_PARAMS: Mapping[str, Any] = {
     "rule": "{{ params.rule }}",
     "plan_only": "{{ params.dry_run }}",
+    "selection": SELECTION_FROM_PARAMS,
+    "archived": "{{ params.archived }}",
+    "key_mapping": MAPPING_FROM_PARAMS,
 }
 CLEANING_FROM_PARAMS: Mapping[str, Any] = {
     "target_conn_id": "{{ params.target_conn_id }}",
@@ -147,6 +157,18 @@ def planning_params() -> dict[str, Param]:
             type="boolean",
             title="Dry run",
             description_md="Plan and report, copy nothing.",
+            section="What to copy",
+        ),
+        **selection_params(),
+        **mapping_params(),
+        "archived": Param(
+            OnArchived.REPORT.value,
+            type="string",
+            enum=[one.value for one in OnArchived],
+            title="Archived objects",
+            description_md="Of objects that have to be restored before they can be read: `report` "
+            "copies all others and names these, `fail` copies nothing, `try` copies them like any "
+            "other, which works where the bucket lets them be read at once.",
             section="What to copy",
         ),
     }

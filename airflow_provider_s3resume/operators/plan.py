@@ -32,7 +32,18 @@ MISSING_POOL_KEY = "s3resume_missing_pool"
 _DEFAULTS = PlanArguments()
 CHECKED_SIZES = ("part_size", "memory_budget", "max_bytes_per_s", "max_requests_per_s")
 """Arguments of the transfer tasks that ``list`` checks beforehand."""
-PLAN_FIELDS = ("rule", "max_objects", "max_bytes", "max_batches", "plan_only")
+PLAN_FIELDS = (
+    "rule",
+    "max_objects",
+    "max_bytes",
+    "max_batches",
+    "plan_only",
+    "selection",
+    "archived",
+    "key_mapping",
+)
+_UNTEMPLATED = ("key_function",)
+"""It names code to run: no template may change it."""
 
 
 class _PlanningOperator(SidesOperator):
@@ -45,6 +56,15 @@ class _PlanningOperator(SidesOperator):
     :param max_batches: batches of one run, each of them one mapped task.
     :param plan_only: a dry run: plan and report, copy nothing. (``dry_run`` is a method that every
         operator of Airflow has.)
+    :param selection: which objects of the source are meant, such as
+        ``{"include": ["*.csv"], "max_age": "7d"}``; `docs/selection.md` has all names.
+    :param archived: what is done about source objects that have to be restored first: ``report``
+        (all others are copied), ``fail`` (nothing is), or ``try`` (they are copied like any
+        other, which works where the bucket lets them be read at once).
+    :param key_mapping: ``{"strip_prefix": "old/", "add_prefix": "new/"}``: what becomes of keys
+        behind the source's prefix; `docs/selection.md` says how.
+    :param key_function: ``package.module:function`` of the worker: takes a key behind the source's
+        prefix and returns the one it goes to. No template: it names code.
     """
 
     template_fields: Sequence[str] = (*SIDES_FIELDS, *PLAN_FIELDS)
@@ -57,6 +77,10 @@ class _PlanningOperator(SidesOperator):
         max_bytes: int | str = _DEFAULTS.max_bytes,
         max_batches: int | str = _DEFAULTS.max_batches,
         plan_only: bool | str = _DEFAULTS.plan_only,
+        selection: Mapping[str, Any] | str | None = None,
+        archived: str = _DEFAULTS.archived,
+        key_mapping: Mapping[str, str] | str | None = None,
+        key_function: str | None = None,
         **kwargs: Any,  # noqa: ANN401 - BaseOperator's own
     ) -> None:
         super().__init__(**kwargs)
@@ -65,6 +89,10 @@ class _PlanningOperator(SidesOperator):
         self.max_bytes = max_bytes
         self.max_batches = max_batches
         self.plan_only = plan_only
+        self.selection = selection
+        self.archived = archived
+        self.key_mapping = key_mapping
+        self.key_function = key_function
         self._interruption = Interruption()
 
     def on_kill(self) -> None:
@@ -76,8 +104,9 @@ class _PlanningOperator(SidesOperator):
 
         :raises InvalidInputError: naming the parameter.
         """
-        return PlanArguments(**{name: getattr(self, name) for name in PLAN_FIELDS}).request(
-            f"{run_id}.{opened.mark}", opened.places
+        given = {name: getattr(self, name) for name in (*PLAN_FIELDS, *_UNTEMPLATED)}
+        return PlanArguments(**given).request(
+            f"{run_id}.{opened.mark}", opened.places, optional(self.source_conn_id)
         )
 
 
@@ -164,20 +193,29 @@ class PlanSyncOperator(_PlanningOperator):
     :param plan: a plan that is there already, such as the result of ``BucketDiffSensor``: it is
         taken over and nothing is listed again. It must be of the same sides, and has the rule and
         the batches that it was made with; ``plan_only`` makes a dry run of it all the same.
+    :param part_size: of the transfer tasks, for the estimate of their requests.
     """
 
-    template_fields: Sequence[str] = (*SIDES_FIELDS, *PLAN_FIELDS, "sides_name", "plan")
+    template_fields: Sequence[str] = (
+        *SIDES_FIELDS,
+        *PLAN_FIELDS,
+        "sides_name",
+        "plan",
+        "part_size",
+    )
 
     def __init__(
         self,
         *,
         sides_name: str | None = None,
         plan: Mapping[str, Any] | str | None = None,
+        part_size: int | str | None = None,
         **kwargs: Any,  # noqa: ANN401 - BaseOperator's own
     ) -> None:
         super().__init__(**kwargs)
         self.sides_name = sides_name
         self.plan = plan
+        self.part_size = part_size
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Plan, and return the batches with most bytes first; none in a dry run.
@@ -217,6 +255,9 @@ class PlanSyncOperator(_PlanningOperator):
             return lambda _: _take_over(taken, reference, f"{run_id}.{taken.mark}", dry_run=dry_run)
         opened = self.sides().open(stop.wait)
         request = self.request(run_id, opened)
+        if self.part_size not in {None, ""}:
+            size = check_part_size(whole("part_size", self.part_size), opened.target.limits)
+            request = replace(request, part_size=size)
         return lambda stop: self._make(opened, request, stop)
 
     def _check_same_sides(self, reference: PlanReference) -> None:

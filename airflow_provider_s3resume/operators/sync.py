@@ -46,7 +46,8 @@ def sync_task_group(
     """Return a group of the five tasks of a sync, for use inside a DAG.
 
     :param symlinks: of an ``oss://`` source: ``follow`` or ``report``.
-    :param planning: ``rule``, ``max_objects``, ``max_bytes``, ``max_batches``, ``plan_only``; see
+    :param planning: ``rule``, ``max_objects``, ``max_bytes``, ``max_batches``, ``plan_only``,
+        ``selection``, ``archived``, ``key_mapping``, ``key_function``; see
         :class:`~airflow_provider_s3resume.operators.plan.PlanSyncOperator`.
     :param copying: ``part_size``, ``memory_budget`` and so on, and any argument of a task; see
         :class:`~airflow_provider_s3resume.operators.multipart_copy.ResumableMultipartCopyOperator`.
@@ -80,7 +81,13 @@ def sync_task_group(
             **known,
         )
         taken = _xcom(listed.task_id, "return_value", "['sides']")
-        diffed = PlanSyncOperator(task_id="diff", sides_name=taken, plan=plan, **known)
+        diffed = PlanSyncOperator(
+            task_id="diff",
+            sides_name=taken,
+            plan=plan,
+            part_size=copying.get("part_size"),
+            **known,
+        )
         transfer = ResumableMultipartCopyOperator.partial(
             task_id="transfer",
             map_index_template="{{ task.batch['label'][:200] }}",

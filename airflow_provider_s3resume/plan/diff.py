@@ -23,6 +23,8 @@ from airflow_provider_s3resume.plan.objects import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from airflow_provider_s3resume.plan.filters import Select
+
 
 class Verb(enum.Enum):
     """What is to be done about one key."""
@@ -50,6 +52,8 @@ class Reason(enum.Enum):
     ONLY_AT_TARGET = "only_at_target"
     OWN_STATE = "own_state"
     SYMLINK = "symlink"
+    NOT_SELECTED = "not_selected"
+    ARCHIVED = "archived"
 
     IN_STATE_LOCATION = "in_state_location"
     KEY_TOO_LONG = "key_too_long"
@@ -57,6 +61,7 @@ class Reason(enum.Enum):
     TOO_LARGE = "too_large"
     DANGLING_SYMLINK = "dangling_symlink"
     UNREACHABLE_KEY = "unreachable_key"
+    NOT_AT_SOURCE = "not_at_source"
 
 
 class Criterion(enum.Enum):
@@ -158,17 +163,19 @@ def diff(
     rule: DiffRule = DEFAULT_RULE,
     rules: TargetRules = TargetRules(),
     proven: Iterable[ProvenPair] = (),
+    select: Select | None = None,
 ) -> Iterator[Action]:
     """Merge two listings into actions, in key order.
 
     :param source: listing under ``mapping.source_prefix``.
     :param target: listing under ``mapping.target_prefix``.
     :param proven: pairs proven by earlier runs, in order of their source keys.
+    :param select: what is not selected is skipped, and counts as present (c09).
     :raises ListingError: if either listing is out of order or repeats a key.
     """
-    lefts = _Cursor(source, lambda o: o.key, mapping.source_prefix, "source listing")
-    rights = _Cursor(target, lambda o: o.key, mapping.target_prefix, "target listing")
-    pairs = _Cursor(proven, lambda p: p.key, mapping.source_prefix, "record of proven pairs")
+    lefts = Cursor(source, lambda o: o.key, mapping.source_prefix, "source listing")
+    rights = Cursor(target, lambda o: o.key, mapping.target_prefix, "target listing")
+    pairs = Cursor(proven, lambda p: p.key, mapping.source_prefix, "record of proven pairs")
     while lefts.head is not None or rights.head is not None:
         left_first = rights.head is None or (
             lefts.head is not None and lefts.position <= rights.position
@@ -182,13 +189,15 @@ def diff(
         pairs.skip_to(lefts.position)
         pair = pairs.head if pairs.position == lefts.position else None
         found = lefts.take()
-        yield _decide(found, rights.take() if both else None, pair, mapping, rule, rules)
+        other = rights.take() if both else None
+        target_key = mapping.to_target(found.key)
+        yield decide(found, other, pair, target_key, rule, rules, select)
 
 
 _Item = TypeVar("_Item")
 
 
-class _Cursor(Generic[_Item]):
+class Cursor(Generic[_Item]):
     """The head of a sorted stream, with the order checked as it goes by (c02, c05)."""
 
     def __init__(
@@ -243,16 +252,21 @@ def _only_at_target(found: ListedObject, mapping: KeyMapping, rules: TargetRules
     )
 
 
-def _decide(
+def decide(
     source: ListedObject,
     target: ListedObject | None,
     pair: ProvenPair | None,
-    mapping: KeyMapping,
+    target_key: str,
     rule: DiffRule,
     rules: TargetRules,
+    select: Select | None,
 ) -> Action:
-    target_key = mapping.to_target(source.key)
-    verb, reason = _special(source, target_key, rules) or (
+    """Say what is to be done about one source object, and why.
+
+    :param target: what is there under its target key.
+    :param pair: what an earlier run proved of it.
+    """
+    verb, reason = _special(source, target_key, rules, select) or (
         (Verb.COPY, Reason.MISSING_AT_TARGET)
         if target is None
         else _compare(source, target, pair, rule)
@@ -275,10 +289,13 @@ _HINDERED = {
 
 
 def _special(
-    source: ListedObject, target_key: str, rules: TargetRules
+    source: ListedObject, target_key: str, rules: TargetRules, select: Select | None
 ) -> tuple[Verb, Reason] | None:
     if source.key.startswith(rules.source_state_prefixes):
         return Verb.SKIP, Reason.OWN_STATE
+    # Before anything is refused: what is not meant does not have to fit the target.
+    if select is not None and not select(source):
+        return Verb.SKIP, Reason.NOT_SELECTED
     if source.hindrance is not None:
         return _HINDERED[source.hindrance]
     refusal = _refusal(source, target_key, rules)

@@ -20,8 +20,26 @@ from airflow_provider_s3resume.plan.objects import SourceIdentity
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-SCHEMA = 1
-"""Version of the format; a reader refuses any other."""
+SCHEMA = 2
+"""Version of the format; version 1 is read, too, and any other refused."""
+
+_OF_VERSION_1 = frozenset(
+    {
+        "run_id",
+        "created",
+        "source",
+        "target",
+        "rule",
+        "counts",
+        "copy_objects",
+        "copy_bytes",
+        "batches",
+        "noted",
+        "quantiles",
+        "dry_run",
+        "schema",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +116,7 @@ class NotedEntry:
         )
 
 
-NOTED = frozenset({Reason.PROVEN_BEFORE, Reason.UNKNOWN_NOT_NEWER, Reason.SYMLINK})
+NOTED = frozenset({Reason.PROVEN_BEFORE, Reason.UNKNOWN_NOT_NEWER, Reason.SYMLINK, Reason.ARCHIVED})
 """Skips that are written down key by key; other skips are counted only."""
 
 
@@ -158,6 +176,13 @@ class Manifest:
     :param copy_bytes: bytes to copy.
     :param noted: files of the keys that are named one by one though they are not copied, in order.
     :param quantiles: source keys that cut the listing into about equal shares, for the next run.
+    :param selection: what was asked for of the source, as ``plan.filters.Selection`` and the lists
+        that were read say it; empty for everything.
+    :param partial: whether there may be keys on either side that the plan has not come to know.
+    :param sizes: ``verb.reason`` → bytes of the source objects among these keys.
+    :param key_mapping: what became of keys besides the exchange of prefixes; see
+        ``plan.renaming.Renaming``.
+    :param requests: how many the copies will make at least, by side and name; see ``plan.cost``.
     """
 
     run_id: str
@@ -172,11 +197,20 @@ class Manifest:
     noted: tuple[FileRef, ...] = ()
     quantiles: tuple[str, ...] = ()
     dry_run: bool = False
+    selection: Mapping[str, Any] = field(default_factory=dict)
+    partial: bool = False
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    key_mapping: Mapping[str, str] = field(default_factory=dict)
+    requests: Mapping[str, int] = field(default_factory=dict)
     schema: int = field(default=SCHEMA)
 
     def to_json(self) -> str:
         """Return the document; equal manifests give equal text."""
-        return dumps(asdict(self))
+        data = asdict(self)
+        if self.schema == 1:
+            # The name of a plan that was made before an upgrade stays what it is.
+            data = {name: value for name, value in data.items() if name in _OF_VERSION_1}
+        return dumps(data)
 
     @property
     def digest(self) -> str:
@@ -190,7 +224,7 @@ class Manifest:
         :raises ManifestError: if it is damaged or of another version.
         """
         data = loads(text, what="manifest")
-        check_schema(data, SCHEMA, what="manifest")
+        check_schema(data, SCHEMA, what="manifest", oldest=1)
         try:
             data["source"], data["target"] = Side(**data["source"]), Side(**data["target"])
             data["batches"] = tuple(BatchRef(**b) for b in data["batches"])
@@ -227,15 +261,19 @@ def check_age(manifest: Manifest, *, now: float, max_age_s: float) -> None:
         )
 
 
-def check_schema(data: Mapping[str, Any], schema: int, *, what: str) -> None:
+def check_schema(
+    data: Mapping[str, Any], schema: int, *, what: str, oldest: int | None = None
+) -> None:
     """Refuse a document of another version.
 
+    :param oldest: the first version that is read, too.
     :raises ManifestError: naming what was found and what is read.
     """
-    if data.get("schema") != schema:
-        raise ManifestError(
-            f"schema of the {what}", found=data.get("schema"), accepted=f"version {schema}"
-        )
+    known = range(schema if oldest is None else oldest, schema + 1)
+    # 1.0 and true are equal to 1, and no versions.
+    if type(data.get("schema")) is not int or data["schema"] not in known:
+        accepted = "version " + " or ".join(map(str, known))
+        raise ManifestError(f"schema of the {what}", found=data.get("schema"), accepted=accepted)
 
 
 _TOGETHER: Final = 128

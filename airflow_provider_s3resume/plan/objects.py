@@ -92,6 +92,8 @@ class ListedObject:
     :param md5_etag: False if the service says that the ETag is not made of MD5s as Amazon S3 makes
         it, whatever form it has.
     :param hindrance: why the object cannot be copied, ``None`` if nothing is known to hinder it.
+    :param restored: of an object of an archive class: whether there is a copy that can be read now,
+        ``None`` if the listing does not say.
     """
 
     key: str
@@ -101,6 +103,7 @@ class ListedObject:
     storage_class: str | None = None
     md5_etag: bool = True
     hindrance: Hindrance | None = None
+    restored: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +149,7 @@ class ObjectInfo:
     :param kms_key: what the service calls the key of that encryption, ``None`` if it does not say.
     :param missing_metadata: metadata entries that the service holds and could not send.
     :param md5_etag: as in :class:`ListedObject`.
+    :param archived: it has to be restored before it can be read; only HEAD tells.
     """
 
     key: str
@@ -162,6 +166,7 @@ class ObjectInfo:
     kms_key: str | None = None
     missing_metadata: int = 0
     md5_etag: bool = True
+    archived: bool = False
 
     def identity(self) -> SourceIdentity:
         """Return the identity of the object as it is now (no version chosen)."""

@@ -166,13 +166,16 @@ def _parse_written(parameter: str, uri: object) -> Location:
 
 
 def _check_boundaries(source: Location, target: Location) -> None:
-    if _whole(source.prefix) != _whole(target.prefix):
-        wanted = "ends with '/' (or is empty)" if _whole(source.prefix) else "does not end with '/'"
+    if is_whole(source.prefix) != is_whole(target.prefix):
+        wanted = (
+            "ends with '/' (or is empty)" if is_whole(source.prefix) else "does not end with '/'"
+        )
         accepted = f"a prefix that {wanted}, as that of the source, {source.uri}"
         raise InvalidInputError("target_uri", found=target.uri, accepted=accepted)
 
 
-def _whole(prefix: str) -> bool:
+def is_whole(prefix: str) -> bool:
+    """Tell whether a prefix ends where a folder does, and begins no other name."""
     return not prefix or prefix.endswith("/")
 
 

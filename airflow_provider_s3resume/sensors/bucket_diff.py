@@ -29,6 +29,8 @@ _SIDES = (
     "state_uri",
     "symlinks",
 )
+_PLAN = ("rule", "plan_only", "selection", "archived", "key_mapping")
+_UNTEMPLATED = ("key_function",)
 _MINIMA = ("min_objects", "min_bytes", "min_age_s")
 
 
@@ -43,13 +45,15 @@ class BucketDiffSensor(BaseSensorOperator):
         symlinks: as those of the operators.
     :param rule: how two objects of one key are told apart; see ``PlanSyncOperator``.
     :param plan_only: the plan is for a dry run: nothing is copied by it.
+    :param selection, archived, key_mapping, key_function: which objects of the source are meant,
+        and which keys they go to; see ``PlanSyncOperator``.
     :param min_objects: objects to copy, at least.
     :param min_bytes: bytes to copy, at least.
     :param min_age_s: seconds since the newest of them was written, at least.
     :param poke_interval: seconds between two listings of both sides.
     """
 
-    template_fields: Sequence[str] = (*_SIDES, "rule", "plan_only", *_MINIMA)
+    template_fields: Sequence[str] = (*_SIDES, *_PLAN, *_MINIMA)
 
     def __init__(
         self,
@@ -63,6 +67,10 @@ class BucketDiffSensor(BaseSensorOperator):
         symlinks: str | None = None,
         rule: str = PlanArguments().rule,
         plan_only: bool | str = False,
+        selection: Mapping[str, Any] | str | None = None,
+        archived: str = PlanArguments().archived,
+        key_mapping: Mapping[str, str] | str | None = None,
+        key_function: str | None = None,
         min_objects: int | str = 1,
         min_bytes: int | str = 0,
         min_age_s: int | str = 0,
@@ -79,6 +87,10 @@ class BucketDiffSensor(BaseSensorOperator):
         self.symlinks = symlinks
         self.rule = rule
         self.plan_only = plan_only
+        self.selection = selection
+        self.archived = archived
+        self.key_mapping = key_mapping
+        self.key_function = key_function
         self.min_objects = min_objects
         self.min_bytes = min_bytes
         self.min_age_s = min_age_s
@@ -140,7 +152,7 @@ class BucketDiffSensor(BaseSensorOperator):
                 symlinks=None if self.symlinks == "" else self.symlinks,
             ),
             run_id=plan_id(context),
-            plan=PlanArguments(rule=self.rule, plan_only=self.plan_only),
+            plan=PlanArguments(**{n: getattr(self, n) for n in (*_PLAN, *_UNTEMPLATED)}),
             min_objects=self.min_objects,
             min_bytes=self.min_bytes,
             min_age_s=self.min_age_s,

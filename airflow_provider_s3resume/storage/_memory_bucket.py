@@ -18,6 +18,7 @@ from airflow_provider_s3resume.exceptions import (
     StoreError,
     UploadNotFoundError,
 )
+from airflow_provider_s3resume.plan.archives import ARCHIVE_CLASSES
 from airflow_provider_s3resume.plan.digests import Checksum, composite_etag
 from airflow_provider_s3resume.plan.objects import (
     ContentAttributes,
@@ -60,7 +61,7 @@ class StoredObject:
     @property
     def archived(self) -> bool:
         """Whether it has to be restored before it can be read."""
-        return self.options.storage_class in {"GLACIER", "DEEP_ARCHIVE"} and not self.restored
+        return self.options.storage_class in ARCHIVE_CLASSES and not self.restored
 
     def info(self, key: str) -> ObjectInfo:
         """Return what HEAD says of it."""
@@ -77,6 +78,7 @@ class StoredObject:
             encryption=self.options.encryption,
             kms_key=self.options.kms_key_id,
             md5_etag=self.md5_etag,
+            archived=self.archived,
         )
 
     def listed(self, key: str) -> ListedObject:
@@ -88,6 +90,7 @@ class StoredObject:
             last_modified=self.last_modified,
             storage_class=self.options.storage_class or "STANDARD",
             md5_etag=self.md5_etag,
+            restored=self.restored if self.options.storage_class in ARCHIVE_CLASSES else None,
         )
 
 

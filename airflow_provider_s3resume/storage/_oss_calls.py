@@ -13,6 +13,7 @@ from airflow_provider_s3resume.exceptions import (
     TransientStoreError,
     UnsupportedError,
 )
+from airflow_provider_s3resume.plan.archives import ARCHIVE_CLASSES, has_restored_copy
 from airflow_provider_s3resume.plan.objects import (
     ByteRange,
     Hindrance,
@@ -186,7 +187,14 @@ class Calls:
             storage_class=entry.storage_class or None,
             md5_etag=self._md5_etags and entry.type == PLAIN_TYPE,
             hindrance=Hindrance.UNREACHABLE_KEY if unreachable(entry.key) else hindrance,
+            restored=_restored(entry) if entry.storage_class in ARCHIVE_CLASSES else None,
         )
+
+
+def _restored(entry: Any) -> bool | None:  # noqa: ANN401 - oss2 has no types
+    """Tell whether there is a restored copy; older versions of oss2 do not read what says so."""
+    told = hasattr(entry, "restore_info")
+    return has_restored_copy(entry.restore_info) if told else None
 
 
 def _give_back(raw: Any, length: int) -> None:  # noqa: ANN401 - urllib3 1 and 2 differ

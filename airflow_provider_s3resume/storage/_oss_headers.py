@@ -10,6 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 from airflow_provider_s3resume.exceptions import PreconditionFailedError, TransientStoreError
+from airflow_provider_s3resume.plan.archives import is_archived
 from airflow_provider_s3resume.plan.digests import (
     Checksum,
     ChecksumAlgorithm,
@@ -117,13 +118,15 @@ def object_info(key: str, answer: Answer, size: int, *, md5_etags: bool = True) 
     """
     etag = bare(answer.text("etag"))
     kind = answer.text("x-oss-object-type")
+    storage_class = answer.text("x-oss-storage-class")
     return ObjectInfo(
         key=key,
         size=size,
         etag=etag,
         last_modified=answer.moment("last-modified"),
         version_id=answer.text(_VERSION),
-        storage_class=answer.text("x-oss-storage-class"),
+        storage_class=storage_class,
+        archived=is_archived(storage_class, answer.text("x-oss-restore"), None),
         part_count=part_count_of_etag(normal_etag(etag)) if kind == "Multipart" else None,
         checksums=_checksums(answer),
         attributes=_attributes(answer.headers),

@@ -7,6 +7,7 @@ from typing import Any, Final
 from urllib.parse import unquote_plus
 
 from airflow_provider_s3resume.exceptions import ListingError, TransientStoreError
+from airflow_provider_s3resume.plan.archives import ARCHIVE_CLASSES
 from airflow_provider_s3resume.plan.objects import KeyRange, ListedObject
 from airflow_provider_s3resume.plan.resume import ListedPart
 from airflow_provider_s3resume.storage._headers import bare
@@ -43,21 +44,29 @@ def decoded(page: Page, name: str) -> str:
 
 
 def list_objects(
-    fetch: Fetch, subject: str, prefix: str, key_range: KeyRange, *, ordered: bool
+    fetch: Fetch,
+    subject: str,
+    prefix: str,
+    key_range: KeyRange,
+    *,
+    ordered: bool,
+    restores: bool = False,
 ) -> Iterator[ListedObject]:
     """Yield the objects of a key range from ListObjectsV2.
 
     :param ordered: whether keys have to come in the order of their UTF-8 bytes.
+    :param restores: ask which archived objects have a restored copy; the service tells of all.
     :raises ListingError: if the listing cannot be relied upon.
     """
+    asked = {"OptionalObjectAttributes": ["RestoreStatus"]} if restores else {}
 
     def page_of(after: str | None, token: str | None) -> ObjectPage:
         place = {"StartAfter": after, "ContinuationToken": token}
         chosen = {name: value for name, value in place.items() if value is not None}
-        page = fetch({"Prefix": prefix, "EncodingType": "url", **chosen})
+        page = fetch({"Prefix": prefix, "EncodingType": "url", **asked, **chosen})
         check_said(page, "ListObjectsV2", subject)
         return ObjectPage(
-            objects=[_listed(subject, page, entry) for entry in page.get("Contents", ())],
+            objects=[_listed(subject, page, one, restores) for one in page.get("Contents", ())],
             more=page.get("IsTruncated"),
             token=page.get("NextContinuationToken"),
         )
@@ -79,14 +88,30 @@ def _needed(subject: str, entry: Mapping[str, Any], name: str) -> Any:  # noqa: 
         raise ListingError(f"listing of {subject}: an entry has no {name}") from None
 
 
-def _listed(subject: str, page: Page, entry: Mapping[str, Any]) -> ListedObject:
+def _listed(
+    subject: str,
+    page: Page,
+    entry: Mapping[str, Any],
+    restores: bool,  # noqa: FBT001 - internal
+) -> ListedObject:
+    storage_class = entry.get("StorageClass")
+    archive = storage_class in ARCHIVE_CLASSES
     return ListedObject(
         key=decoded(page, _needed(subject, entry, "Key")),
         size=_needed(subject, entry, "Size"),
         etag=bare(entry.get("ETag")),
         last_modified=timestamp(entry.get("LastModified")),
-        storage_class=entry.get("StorageClass"),
+        storage_class=storage_class,
+        restored=_restored(entry.get("RestoreStatus"), restores) if archive else None,
     )
+
+
+def _restored(status: Mapping[str, Any] | None, restores: bool) -> bool | None:  # noqa: FBT001 - as above
+    """Tell whether there is a restored copy ("RestoreStatus"), ``None`` if it is not said."""
+    if status is not None:
+        return not status.get("IsRestoreInProgress") and "RestoreExpiryDate" in status
+    # Of an object that nobody has restored Amazon S3 says nothing, and so do others of all objects.
+    return False if restores else None
 
 
 def list_parts(fetch: Fetch, subject: str) -> list[ListedPart]:

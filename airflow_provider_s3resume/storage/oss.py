@@ -188,4 +188,5 @@ class OSSStore(SourceOnly):
             last_modified=info.last_modified,
             storage_class=info.storage_class,
             md5_etag=False,
+            restored=not info.archived,
         )

@@ -6,6 +6,7 @@ The client should be made with ``client_config(settings)``; the store repeats no
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -22,6 +23,7 @@ from airflow_provider_s3resume.exceptions import (
     UnsupportedError,
     UploadNotFoundError,
 )
+from airflow_provider_s3resume.plan.archives import MAY_BE_ARCHIVED, is_archived
 from airflow_provider_s3resume.plan.digests import Checksum, ChecksumAlgorithm, part_count_of_etag
 from airflow_provider_s3resume.plan.objects import (
     ALL_KEYS,
@@ -78,6 +80,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 _ONE_BYTE: Final = "bytes=0-0"
+_AMAZON: Final = re.compile(r"\.amazonaws\.com(\.cn)?(:\d+)?\Z")
 
 __all__ = [
     "S3Settings",
@@ -105,6 +108,8 @@ class S3Store:
         # botocore sends a checksum behind a body only where TLS protects it on the way.
         tls = service.startswith("https://")
         self._capabilities = replace(self.settings.capabilities, trailers=tls)
+        # Others let the attribute pass unseen: of their objects a HEAD has to be asked.
+        self._lists_restores = _AMAZON.search(service) is not None
         self._calls = Calls(
             client,
             bucket,
@@ -153,12 +158,17 @@ class S3Store:
             prefix,
             key_range,
             ordered=self.capabilities.ordered_listing,
+            restores=self._lists_restores,
         )
 
     def head(self, key: str, *, version_id: str | None = None) -> ObjectInfo:
         """Return the object's headers, its checksums included."""
         answer = self._headers(key, ChecksumMode="ENABLED", **version_parameters(version_id))
-        return object_info(key, answer, answer["ContentLength"])
+        info = object_info(key, answer, answer["ContentLength"])
+        if info.storage_class not in MAY_BE_ARCHIVED:
+            return info
+        told = (answer.get("Restore"), answer.get("ArchiveStatus"))
+        return replace(info, archived=is_archived(info.storage_class, *told))
 
     def head_part(self, key: str, part_number: int, identity: SourceIdentity) -> PartInfo | None:
         """Return one part of a multipart object, ``None`` if the service does not tell."""

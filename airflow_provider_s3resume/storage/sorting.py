@@ -129,8 +129,9 @@ def _spill(file: IO[bytes], run: list[ListedObject]) -> tuple[int, int]:
     start = file.tell()
     for one in run:
         fields: list[object] = [one.key, one.size, one.etag, one.last_modified, one.storage_class]
-        if not one.md5_etag or one.hindrance is not None:
-            fields += [one.md5_etag, one.hindrance.value if one.hindrance else None]
+        if not one.md5_etag or one.hindrance is not None or one.restored is not None:
+            hindrance = one.hindrance.value if one.hindrance else None
+            fields += [one.md5_etag, hindrance, one.restored]
         file.write(json.dumps(fields).encode("ascii") + b"\n")
     return start, file.tell()
 
@@ -146,7 +147,7 @@ def _read(descriptor: int, start: int, stop: int) -> Iterator[ListedObject]:
 
 def _record(line: bytes) -> ListedObject:
     key, size, etag, last_modified, storage_class, *rare = json.loads(line)
-    md5_etag, hindrance = rare or (True, None)
+    md5_etag, hindrance, restored = rare or (True, None, None)
     return ListedObject(
         key=key,
         size=size,
@@ -155,4 +156,5 @@ def _record(line: bytes) -> ListedObject:
         storage_class=storage_class,
         md5_etag=md5_etag,
         hindrance=Hindrance(hindrance) if hindrance else None,
+        restored=restored,
     )

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from airflow_provider_s3resume.exceptions import ObjectNotFoundError
 from airflow_provider_s3resume.plan.digests import Match, compare_etags, normal_etag
 from airflow_provider_s3resume.plan.objects import KeyRange, key_bytes
+from airflow_provider_s3resume.transfer.ahead import answers_in_order
 from airflow_provider_s3resume.transfer.outcomes import LANDED, Outcome, Proof, Status
+from airflow_provider_s3resume.transfer.stopping import StopSignal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,14 +63,19 @@ def target_etags(
 
 
 def _by_head(target: ObjectStore, entries: list[CopyEntry]) -> dict[str, tuple[int, str | None]]:
-    found: dict[str, tuple[int, str | None]] = {}
-    for entry in entries:
+    def ask(entry: CopyEntry) -> tuple[int, str | None] | None:
         try:
             info = target.head(entry.target_key)
         except ObjectNotFoundError:
-            continue
-        found[entry.target_key] = (info.size, info.etag)
-    return found
+            return None
+        return info.size, info.etag
+
+    if len(entries) == 1:
+        answers = [(entry, ask(entry)) for entry in entries]
+    else:
+        # One after the other they would take hours for the keys of a long list.
+        answers = list(answers_in_order(entries, ask, stop=StopSignal()))
+    return {entry.target_key: there for entry, there in answers if there is not None}
 
 
 def _still_landed(hint: Outcome | None, size: int, etag: str | None) -> Outcome | None:

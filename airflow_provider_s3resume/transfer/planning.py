@@ -19,9 +19,10 @@ from airflow_provider_s3resume.exceptions import (
     InvalidInputError,
     ManifestError,
     ObjectNotFoundError,
-    PlanRefusedError,
 )
+from airflow_provider_s3resume.plan.archives import OnArchived
 from airflow_provider_s3resume.plan.batches import BatchLimits
+from airflow_provider_s3resume.plan.cost import CopyCosts
 from airflow_provider_s3resume.plan.diff import (
     DEFAULT_RULE,
     Action,
@@ -30,7 +31,6 @@ from airflow_provider_s3resume.plan.diff import (
     Reason,
     TargetRules,
     Verb,
-    diff,
     folded,
 )
 from airflow_provider_s3resume.plan.manifest import CopyEntry, Manifest, Side
@@ -40,12 +40,18 @@ from airflow_provider_s3resume.plan.objects import (
     KeyRange,
     key_bytes,
 )
-from airflow_provider_s3resume.plan.parts import largest_object
+from airflow_provider_s3resume.plan.parts import DEFAULT_PART_SIZE, largest_object
+from airflow_provider_s3resume.plan.renaming import Renaming
 from airflow_provider_s3resume.storage.base import uri_of
+from airflow_provider_s3resume.transfer.archived import refuse_archived, without_archived
+from airflow_provider_s3resume.transfer.colliding import refuse_collisions
+from airflow_provider_s3resume.transfer.comparing import Comparison
 from airflow_provider_s3resume.transfer.probing import check_promises, check_provable
-from airflow_provider_s3resume.transfer.proven import ByRange, load_proven, pair_name
+from airflow_provider_s3resume.transfer.proven import load_proven, pair_name
+from airflow_provider_s3resume.transfer.renamed import compared
+from airflow_provider_s3resume.transfer.selecting import EVERYTHING, Chosen, Scope
 from airflow_provider_s3resume.transfer.state import DEFAULT_PREFIX, has_marker
-from airflow_provider_s3resume.transfer.storing import MOST_UNKEPT_KEYS, PlanWriter
+from airflow_provider_s3resume.transfer.storing import PlanWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -70,6 +76,10 @@ class PlanRequest:
     """What to plan.
 
     :param run_id: names the run; only letters, digits and ``._-+=:@/`` are used as they are.
+    :param scope: what of the source is looked at.
+    :param archived: what is done about objects that have to be restored first.
+    :param renaming: what becomes of keys besides the exchange of prefixes.
+    :param part_size: bytes, of the copies; for the estimate of their requests only.
     """
 
     run_id: str
@@ -78,11 +88,21 @@ class PlanRequest:
     rule: DiffRule = DEFAULT_RULE
     batch_limits: BatchLimits = field(default_factory=BatchLimits)
     dry_run: bool = False
+    scope: Scope = EVERYTHING
+    archived: OnArchived = OnArchived.REPORT
+    renaming: Renaming | None = None
+    part_size: int = DEFAULT_PART_SIZE
 
     @property
     def mapping(self) -> KeyMapping:
-        """How source keys become target keys."""
-        return KeyMapping(source_prefix=self.source_prefix, target_prefix=self.target_prefix)
+        """How source keys become target keys, as long as they keep their order."""
+        add = self.renaming.add_prefix if self.renaming and self.renaming.keeps_order else ""
+        return KeyMapping(source_prefix=self.source_prefix, target_prefix=self.target_prefix + add)
+
+    @property
+    def reorders(self) -> bool:
+        """Whether target keys come in another order than source keys."""
+        return self.renaming is not None and not self.renaming.keeps_order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,9 +155,11 @@ def check_sides(
     :raises BucketNotFoundError, AccessDeniedError: naming the parameter and the side that does not
         answer.
     :raises InvalidInputError: if the state location holds somebody else's objects, its service
-        does not do what its connection says, or nothing could prove a copy to this target.
+        does not do what its connection says, nothing could prove a copy to this target, or a list
+        that is to be read cannot be read.
     """
     check_provable(target)
+    request.scope.check()
     # A first page each: a side that may be headed and not listed is found out here.
     with _naming("source_uri", source, request.source_prefix):
         source.check_access(request.source_prefix)
@@ -188,14 +210,30 @@ def make_plan(
 
     :returns: the manifest's name under the state prefix, and the manifest.
     :raises ListingError, StoreError: if either side cannot be listed to its end; nothing is stored.
-    :raises PlanRefusedError: if two source keys would meet at the target.
+    :raises InvalidInputError: if a list of what to look at cannot be read; nothing was listed.
+    :raises PlanRefusedError: if two source keys would meet at the target, or objects are archived
+        that must not be.
     """
     sides = sides or check_sides(source, target, state, request, now=now)
-    with PlanWriter(state, run_prefix(request.run_id)) as writer:
-        for action in _actions(source, target, state, request, sides):
+    scope = request.scope.opened(source, request.source_prefix, now=now)
+    # A part of a listing, or one in another order, does not tell where to cut all of it.
+    uncut = request.scope.partial or request.reorders
+    costs = CopyCosts(
+        limits=target.limits,
+        part_size=request.part_size,
+        reproduces=source.capabilities.part_layout,
+    )
+    with scope as chosen, PlanWriter(state, run_prefix(request.run_id), costs) as writer:
+        gaps = chosen.gaps(reorders=request.reorders)
+        for action in _actions(source, target, state, request, sides, chosen, stop):
             stop.check()
+            if gaps is not None and gaps(action):
+                writer.leave_gap(UNKNOWN_COST)
             writer.take(action)
-        _refuse_collisions(source, request.mapping, writer.unkept)
+        mapping = None if request.reorders else request.mapping
+        refuse_collisions(source, mapping, writer.unkept)
+        if request.archived is OnArchived.FAIL:
+            refuse_archived(writer)
         writer.forget_earlier()
         manifest = Manifest(
             run_id=request.run_id,
@@ -208,11 +246,16 @@ def make_plan(
             copy_bytes=writer.copy_bytes,
             batches=writer.write_batches(request.batch_limits),
             noted=writer.write_noted(),
-            quantiles=writer.quantiles(),
+            quantiles=() if uncut else writer.quantiles(),
             dry_run=request.dry_run,
+            selection=chosen.facts,
+            partial=request.scope.partial,
+            key_mapping=request.renaming.to_json_dict() if request.renaming else {},
+            sizes=dict(sorted(writer.sizes.items())),
+            requests=writer.cost.requests(),
         )
     state.write_text(writer.manifest_key, manifest.to_json())
-    if not request.dry_run:
+    if not (request.dry_run or uncut):
         state.write_text(_latest_name(sides), writer.manifest_key)
     return writer.manifest_key, manifest
 
@@ -347,6 +390,8 @@ def _actions(
     state: StateLocation,
     request: PlanRequest,
     sides: SidesReport,
+    chosen: Chosen,
+    stop: StopSignal,
 ) -> Iterator[Action]:
     rules = TargetRules(
         max_key_bytes=target.limits.max_key_bytes,
@@ -355,17 +400,21 @@ def _actions(
         state_prefixes=_state_prefixes(target, state, request.target_prefix),
         source_state_prefixes=_state_prefixes(source, state, request.source_prefix),
     )
+    comparison = Comparison(
+        source=source,
+        target=target,
+        mapping=request.mapping,
+        rule=request.rule,
+        rules=rules,
+        select=chosen.select,
+        stop=stop,
+    )
     asked = Criterion.ETAG in request.rule.criteria
-    proven = ByRange(load_proven(state, sides) if asked else ())
-    for key_range in sides.ranges:
-        yield from diff(
-            source.list_objects(request.source_prefix, key_range),
-            target.list_objects(request.target_prefix, _mapped(key_range, request.mapping)),
-            mapping=request.mapping,
-            rule=request.rule,
-            rules=rules,
-            proven=proven.within(key_range, request.source_prefix),
-        )
+    pairs = load_proven(state, sides) if asked else iter(())
+    actions = compared(comparison, request.renaming, pairs, chosen, sides.ranges)
+    if request.archived is OnArchived.TRY:
+        return actions
+    return without_archived(actions, source, stop)
 
 
 def _state_prefixes(store: ObjectStore, state: StateLocation, prefix: str) -> tuple[str, ...]:
@@ -388,13 +437,6 @@ def _carries_marker(store: ObjectStore, prefix: str) -> bool:
         return has_marker(store, prefix)
     except InvalidInputError:
         return True  # Of another version of this provider, and as little data as ours.
-
-
-def _mapped(key_range: KeyRange, mapping: KeyMapping) -> KeyRange:
-    return KeyRange(
-        start=mapping.to_target(key_range.start) if key_range.start is not None else None,
-        stop=mapping.to_target(key_range.stop) if key_range.stop is not None else None,
-    )
 
 
 def _ranges(
@@ -445,38 +487,3 @@ def _warnings(
     if not source.capabilities.part_layout and not source.capabilities.reread_for_md5:
         warnings.append("the source does not tell part layouts: multipart ETags are not reproduced")
     return warnings
-
-
-def _refuse_collisions(source: ObjectStore, mapping: KeyMapping, unkept: list[Action]) -> None:
-    """Refuse the plan if keys that the target folds would meet there (c04).
-
-    :raises PlanRefusedError: naming the first such keys.
-    """
-    if len(unkept) > MOST_UNKEPT_KEYS:
-        raise PlanRefusedError(
-            f"more than {MOST_UNKEPT_KEYS} source keys cannot be held exactly by the target, which "
-            f"folds keys, such as {unkept[0].key!r}; nothing was copied. Use another target"
-        )
-    seen: dict[str, str] = {}
-    for action in unkept:
-        # At the target keys meet, so it is the target key that is folded, and mapped back.
-        meeting = folded(action.target_key)
-        meets = seen.setdefault(meeting, action.key)
-        if meets == action.key and meeting.startswith(mapping.target_prefix):
-            plain = mapping.to_source(meeting)
-            meets = plain if plain != action.key and _is_there(source, plain) else meets
-        if meets != action.key:
-            raise PlanRefusedError(
-                f"source keys {meets!r} and {action.key!r} are one key at the target, which folds "
-                "keys; nothing was copied. Rename one of them, or use another target"
-            )
-
-
-def _is_there(store: ObjectStore, key: str) -> bool:
-    if not key:
-        return False
-    try:
-        store.head(key)
-    except ObjectNotFoundError:
-        return False
-    return True

@@ -47,8 +47,12 @@ _WAYS_OUT = {
     Reason.DANGLING_SYMLINK.value: ": what the link points at cannot be read; mend or delete the "
     "link, or let symlinks be 'report'",
     Reason.UNREACHABLE_KEY.value: ": no request can name this key; rename the object",
+    Reason.NOT_AT_SOURCE.value: ": the list of keys names it, and the source does not have it",
 }
 """What to do about a key that was refused."""
+
+_SIZED = frozenset({Reason.NOT_SELECTED.value, Reason.ARCHIVED.value})
+_LONGEST_SELECTION = 500
 
 _NOT_TRIED = "no task came to its end with it; see the log of the transfer task"
 
@@ -64,7 +68,7 @@ class RunReport:
     :param refused: reason → keys that the target cannot hold.
     :param proofs_key: prefix of the files that name the proof of each object.
     :param noted_key: prefix of the files that name what was refused, links that were not followed,
-        and what only a record says is equal.
+        what is archived, and what only a record says is equal.
     :param verified_by: proof → objects.
     :param unverified: objects that landed and that no verification of this plan has looked at.
     :param notes: kind of note → how often, of the fifty kinds that are most frequent.
@@ -73,6 +77,12 @@ class RunReport:
     :param paces: of how many batches it is known how they were copied, and the most of each figure
         of ``transfer.paces.Pace`` that one of them had.
     :param unprotected: objects written without a condition on what was there.
+    :param selection: what of the source was asked for; see ``Manifest.selection``.
+    :param partial: whether there may be keys that nobody has looked at.
+    :param skipped_bytes: reason → bytes of the source objects among ``skipped``.
+    :param archived: keys that were to be copied and have to be restored first, up to a thousand.
+    :param key_mapping: what became of keys; see ``Manifest.key_mapping``.
+    :param requests: how many the plan needs at least, by side and name; see ``plan.cost``.
     """
 
     run_id: str
@@ -110,13 +120,19 @@ class RunReport:
     noted_key: str = ""
     links: tuple[str, ...] = ()
     paces: Mapping[str, float] = field(default_factory=dict)
+    selection: Mapping[str, Any] = field(default_factory=dict)
+    partial: bool = False
+    skipped_bytes: Mapping[str, int] = field(default_factory=dict)
+    archived: tuple[str, ...] = ()
+    key_mapping: Mapping[str, str] = field(default_factory=dict)
+    requests: Mapping[str, int] = field(default_factory=dict)
     schema: int = field(default=SCHEMA)
 
     def to_json_dict(self) -> dict[str, Any]:
         """Return the figures for XCom: no keys of objects, and no texts from their notes."""
         data = asdict(self)
         data["notes"] = sum(self.notes.values())
-        for name in ("failures", "copied_keys", "links"):
+        for name in ("failures", "copied_keys", "links", "archived"):
             del data[name]
         return data
 
@@ -129,6 +145,7 @@ class RunReport:
     def short_text(self) -> str:
         """Return the report as a few lines for the task log."""
         rate = f"{self.bytes_per_second / 1e6:.1f} MB/s"
+        skipped = _counts(self.skipped, self.skipped_bytes)
         parts = f"sent {self.sent_parts}, kept {self.kept_parts}, read again {self.reread_parts}"
         plan = f"{self.planned} objects, {self.planned_bytes} bytes: {_counts(self.reasons)}"
         done = f"copied {self.copied}, already there {self.already_there}, gone {self.gone}"
@@ -137,14 +154,18 @@ class RunReport:
             f"planned {plan}",
             f"{done}, failed {self.failed}",
             f"parts: {parts}",
-            f"skipped: {_counts(self.skipped)}; refused: {_counts(self.refused)}",
+            f"skipped: {skipped}; refused: {_counts(self.refused)}",
             f"verified {self.verified}: {_counts(self.verified_by)}",
             f"unprotected: {self.unprotected}",
             f"moved {self.bytes} bytes in {self.seconds:.1f} s ({rate})",
         ]
+        lines += [f"needs requests: {_counts(self.requests)}"] if self.requests else []
+        lines += [f"selected by {_asked(self.selection)}"] if self.selection else []
+        lines += [f"keys mapped by {_asked(self.key_mapping)}"] if self.key_mapping else []
         lines += [f"pace of {_counts(self.paces)}"] if self.paces else []
         lines += [f"note: {note} ({n} times)" for note, n in sorted(self.notes.items())]
         lines += [f"link, not followed: {key!r}" for key in self.links[:_NAMED_IN_TEXT]]
+        lines += [f"archived, not copied: {key!r}" for key in self.archived[:_NAMED_IN_TEXT]]
         lines += [f"failed: {f.key!r}: {f.error}" for f in self.failures[:_NAMED_IN_TEXT]]
         more = self.failed - min(len(self.failures), _NAMED_IN_TEXT)
         return "\n".join([*lines, f"and {more} more failures" if more > 0 else ""]).rstrip()
@@ -178,8 +199,17 @@ class RunReport:
         )
 
 
-def _counts(counts: Mapping[str, int] | Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {_figure(n)}" for name, n in sorted(counts.items())) or "none"
+def _counts(
+    counts: Mapping[str, int] | Mapping[str, float], sizes: Mapping[str, int] | None = None
+) -> str:
+    held = {name: f" ({size} bytes)" for name, size in (sizes or {}).items() if name in _SIZED}
+    named = (f"{name} {_figure(n)}{held.get(name, '')}" for name, n in sorted(counts.items()))
+    return ", ".join(named) or "none"
+
+
+def _asked(selection: Mapping[str, Any]) -> str:
+    named = ", ".join(f"{name} {value}" for name, value in sorted(selection.items()))
+    return named if len(named) <= _LONGEST_SELECTION else f"{named[:_LONGEST_SELECTION]}…"
 
 
 def _figure(number: float) -> str:
@@ -204,6 +234,14 @@ def make_report(state: StateLocation, manifest_key: str, *, now: float) -> RunRe
     report = sums.report(manifest_key, verification, now)
     state.write_text(_report_name(manifest_key), dumps(asdict(report)))
     return report
+
+
+def _shortened(selection: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was asked for, with the number of ignored patterns in place of them all."""
+    given = dict(selection)
+    if "ignore" in given:
+        given["ignore"] = len(given["ignore"])
+    return given
 
 
 def _report_name(manifest_key: str) -> str:
@@ -253,6 +291,7 @@ class _Sums:
         self._failures: list[KeyFailure] = []
         self._copied: list[str] = []
         self._links: list[str] = []
+        self._archived: list[str] = []
         self._outcomes = OutcomesReader(state)
 
     def take_batch(self, ref: BatchRef) -> None:
@@ -274,13 +313,15 @@ class _Sums:
         )
 
     def take_noted(self) -> None:
-        """Add the keys that the plan refused, each of them a failure, and links not followed."""
+        """Add the keys that the plan refused, each of them a failure, and others by name."""
         for entry in load_noted(self._state, self._manifest.noted):
             if entry.verb == Verb.REFUSE.value:
                 advice = _WAYS_OUT.get(entry.reason, "")
                 self._fail(entry.key, entry.reason, f"refused: {entry.reason}{advice}")
             elif entry.reason == Reason.SYMLINK.value and len(self._links) < MOST_NAMED:
                 self._links.append(entry.key)
+            elif entry.reason == Reason.ARCHIVED.value and len(self._archived) < MOST_NAMED:
+                self._archived.append(entry.key)
 
     def report(
         self, manifest_key: str, verification: VerificationSummary | None, now: float
@@ -332,7 +373,13 @@ class _Sums:
             notes=self._notes.most_frequent(),
             copied_keys=tuple(self._copied),
             links=tuple(self._links),
+            archived=tuple(self._archived),
             paces=self._paces(),
+            selection=_shortened(manifest.selection),
+            partial=manifest.partial,
+            key_mapping=manifest.key_mapping,
+            requests=manifest.requests,
+            skipped_bytes=self._skipped_bytes(),
             noted_key=f"s3://{self._state.store.bucket}/{self._state.prefix}"
             f"{manifest_key.rpartition('/')[0]}/noted/",
         )
@@ -347,6 +394,11 @@ class _Sums:
             verb, _, reason = name.partition(".")
             found[verb][reason] = count
         return found
+
+    def _skipped_bytes(self) -> dict[str, int]:
+        skipped = f"{Verb.SKIP.value}."
+        sizes = self._manifest.sizes.items()
+        return {n.removeprefix(skipped): size for n, size in sizes if n.startswith(skipped)}
 
     def _take(self, outcome: Outcome) -> None:
         self._status[outcome.status] += 1

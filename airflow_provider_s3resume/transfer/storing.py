@@ -13,6 +13,7 @@ from itertools import islice
 from typing import IO, TYPE_CHECKING, Self
 
 from airflow_provider_s3resume.plan.batches import BatchLimits, pack, widened
+from airflow_provider_s3resume.plan.cost import CopyCosts, RequestSum
 from airflow_provider_s3resume.plan.diff import Action, Reason, Verb
 from airflow_provider_s3resume.plan.manifest import (
     BatchRef,
@@ -37,15 +38,18 @@ LINES_OF_A_FILE = 10_000
 """Noted keys in one file: what is in memory at once, about 3 MB."""
 
 QUANTILES = 64
+_NAMED_ARCHIVED = 5
 
 
 class PlanWriter:
     """Counts actions, keeps what has to be kept of them, and writes the plan's files.
 
     Use as a context manager: the temporary files go with it.
+
+    :param costs: what the requests of the copies depend on.
     """
 
-    def __init__(self, state: StateLocation, prefix: str) -> None:
+    def __init__(self, state: StateLocation, prefix: str, costs: CopyCosts | None = None) -> None:
         self._state = state
         self._prefix = prefix
         self._copies: IO[str] = _temporary()
@@ -56,9 +60,12 @@ class PlanWriter:
         self._place = 0
         self.manifest_key = f"{prefix}/manifest.json"
         self.counts: Counter[str] = Counter()
+        self.sizes: Counter[str] = Counter()
         self.copy_objects = 0
         self.copy_bytes = 0
+        self.cost = RequestSum(costs or CopyCosts())
         self.unkept: list[Action] = []
+        self.archived: list[str] = []
 
     def __enter__(self) -> Self:
         return self
@@ -69,16 +76,26 @@ class PlanWriter:
 
     def take(self, action: Action) -> None:
         """Count an action and keep what has to be kept of it."""
-        self.counts[f"{action.verb.value}.{action.reason.value}"] += 1
+        name = f"{action.verb.value}.{action.reason.value}"
+        self.counts[name] += 1
         self._place += 1
         if action.source is not None:
+            self.sizes[name] += action.source.size
             self._sample_key(action.key)
         if action.verb is Verb.COPY:
-            self.keep(CopyEntry.of(action))
+            entry = CopyEntry.of(action)
+            self.keep(entry)
+            self.cost.add(entry.size, entry.etag)
         elif is_noted(action):
             self._noted.write(line_of(NotedEntry.of(action)))
+            if action.reason is Reason.ARCHIVED and len(self.archived) < _NAMED_ARCHIVED:
+                self.archived.append(action.key)
         if action.reason is Reason.KEY_NOT_KEPT and len(self.unkept) <= MOST_UNKEPT_KEYS:
             self.unkept.append(action)
+
+    def leave_gap(self, keys: int) -> None:
+        """Count keys that nobody has listed before the next action."""
+        self._place += keys
 
     def keep(self, entry: CopyEntry) -> None:
         """Keep one copy entry for the second pass, with its place among all keys listed."""

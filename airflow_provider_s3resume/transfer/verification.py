@@ -31,7 +31,13 @@ from airflow_provider_s3resume.transfer.loading import (
     load_manifest,
 )
 from airflow_provider_s3resume.transfer.outcomes import LANDED, Outcome, Proof, Status
-from airflow_provider_s3resume.transfer.proven import pair_line, pair_of, save_proven
+from airflow_provider_s3resume.transfer.proven import (
+    load_proven,
+    pair_line,
+    pair_of,
+    save_proven,
+)
+from airflow_provider_s3resume.transfer.sorting import sorted_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -138,8 +144,7 @@ def verify_run(
         state.write_text(verification_name(manifest_key), dumps(asdict(summary)))
         if _keeps_pairs(manifest):
             spool.seek(0)
-            kept, new = _noted_pairs(state, manifest), map(pair_of, spool)
-            save_proven(state, manifest, heapq.merge(kept, new, key=lambda p: key_bytes(p.key)))
+            save_proven(state, manifest, _all_pairs(state, manifest, map(pair_of, spool)))
     return summary
 
 
@@ -147,6 +152,32 @@ def _keeps_pairs(manifest: Manifest) -> bool:
     if manifest.dry_run or manifest.rule == Reason.ASKED_FOR.value:
         return False  # Such a plan has not looked at every key.
     return Criterion.ETAG in DiffRule.parse(manifest.rule).criteria
+
+
+def _all_pairs(
+    state: StateLocation, manifest: Manifest, new: Iterator[ProvenPair]
+) -> Iterator[ProvenPair]:
+    """Yield what the record has to hold now, in order of keys, of each the newest.
+
+    A plan that has not looked at every key has nothing to say about the others: their pairs stay.
+    """
+    whole = not (manifest.partial or manifest.selection)
+    kept = _noted_pairs(state, manifest) if whole else load_proven(state, manifest)
+    if manifest.key_mapping:
+        # Such a plan is in the order of target keys.
+        kept, new = _by_key(kept), _by_key(new)
+    last: ProvenPair | None = None
+    for pair in heapq.merge(kept, new, key=lambda p: key_bytes(p.key)):
+        if last is not None and last.key != pair.key:
+            yield last
+        last = pair
+    if last is not None:
+        yield last
+
+
+def _by_key(pairs: Iterable[ProvenPair]) -> Iterator[ProvenPair]:
+    rows = sorted_rows((pair.key, pair_line(pair)) for pair in pairs)
+    return (pair_of(row[1]) for row in rows)
 
 
 def _noted_pairs(state: StateLocation, manifest: Manifest) -> Iterator[ProvenPair]:

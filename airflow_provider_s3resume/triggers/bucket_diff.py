@@ -19,6 +19,7 @@ from airflow_provider_s3resume.transfer.stopping import StopSignal
 
 if TYPE_CHECKING:
     from airflow_provider_s3resume.plan.manifest import Manifest
+    from airflow_provider_s3resume.transfer.planning import PlanRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +50,7 @@ class DiffQuestion:
             if value < (name == "min_objects"):
                 least = int(name == "min_objects")
                 raise InvalidInputError(name, found=value, accepted=f"a whole number from {least}")
-        self.plan.request(self.run_id, self.sides.open().places)
+        self._request(self.run_id, self.sides.open())
 
     def ask(self, stop: StopSignal) -> PlanReference | None:
         """List and diff both sides; return the plan if there is enough to copy, else ``None``.
@@ -59,7 +60,7 @@ class DiffQuestion:
         from airflow_provider_s3resume.transfer.planning import make_plan  # noqa: PLC0415
 
         opened = self.sides.open(stop.wait)
-        request = self.plan.request(f"{self.run_id}.{opened.mark}", opened.places)
+        request = self._request(f"{self.run_id}.{opened.mark}", opened)
         now = time.time()
         key, manifest = make_plan(
             opened.source, opened.target, opened.state, request, now=now, stop=stop
@@ -71,6 +72,9 @@ class DiffQuestion:
         if now - newest(opened, manifest, stop) < whole("min_age_s", self.min_age_s):
             return None
         return PlanReference.of(self.sides, key, manifest)
+
+    def _request(self, run_id: str, opened: OpenSides) -> PlanRequest:
+        return self.plan.request(run_id, opened.places, self.sides.source_conn_id)
 
     def to_json_dict(self) -> dict[str, Any]:
         """Return the form that a trigger is stored in."""

@@ -61,6 +61,11 @@ MANIFESTS = st.builds(
     noted=st.lists(st.builds(FileRef, key=KEYS, sha256=KEYS, lines=NUMBERS), max_size=2).map(tuple),
     quantiles=st.lists(KEYS, max_size=3).map(tuple),
     dry_run=st.booleans(),
+    selection=st.dictionaries(KEYS, KEYS | NUMBERS | st.lists(KEYS, max_size=2), max_size=2),
+    partial=st.booleans(),
+    sizes=st.dictionaries(KEYS, NUMBERS, max_size=2),
+    key_mapping=st.dictionaries(KEYS, KEYS, max_size=2),
+    requests=st.dictionaries(KEYS, NUMBERS, max_size=2),
 )
 ENTRIES = st.builds(
     CopyEntry,
@@ -92,6 +97,8 @@ def test_a_plan_that_does_something_else_has_another_name(manifest: Manifest) ->
         replace(manifest, copy_bytes=manifest.copy_bytes + 1),
         replace(manifest, counts={**manifest.counts, "copy.other": 1}),
         replace(manifest, dry_run=not manifest.dry_run),
+        replace(manifest, partial=not manifest.partial),
+        replace(manifest, selection={**manifest.selection, "more": 1}),
         replace(manifest, source=Side(service="https://other", uri=manifest.source.uri)),
     )
     assert manifest.digest not in {other.digest for other in others}
@@ -101,9 +108,9 @@ def test_a_plan_that_does_something_else_has_another_name(manifest: Manifest) ->
 def test_a_manifest_of_another_version_is_refused(manifest: Manifest, schema: object) -> None:
     """The message names the version found and the one that is read."""
     data = {**json.loads(manifest.to_json()), "schema": schema}
-    if schema == 1:
+    if schema in {1, 2}:
         return
-    with pytest.raises(ManifestError, match=r"schema of the manifest: found .* is version 1"):
+    with pytest.raises(ManifestError, match=r"schema of the manifest: .* is version 1 or 2"):
         Manifest.from_json(json.dumps(data))
 
 
@@ -115,7 +122,8 @@ def test_a_damaged_manifest_is_refused(manifest: Manifest, data: st.DataObject) 
     with pytest.raises(ManifestError, match="manifest"):
         Manifest.from_json(text[:cut])
     fields = json.loads(text)
-    optional = {"noted", "quantiles", "dry_run", "schema"}
+    optional = {"noted", "quantiles", "dry_run", "schema", "selection", "partial", "sizes"}
+    optional |= {"key_mapping", "requests"}
     del fields[data.draw(st.sampled_from(sorted(fields.keys() - optional)))]
     with pytest.raises(ManifestError, match="accepted is the fields that this version writes"):
         Manifest.from_json(json.dumps(fields))

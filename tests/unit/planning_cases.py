@@ -8,17 +8,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_s3resume.exceptions import StoreError, TransientStoreError
+from airflow_provider_s3resume.plan.archives import OnArchived
 from airflow_provider_s3resume.plan.batches import BatchLimits
 from airflow_provider_s3resume.plan.diff import DEFAULT_RULE, DiffRule
 from airflow_provider_s3resume.plan.digests import composite_etag
 from airflow_provider_s3resume.plan.manifest import Manifest
 from airflow_provider_s3resume.plan.parts import Limits
+from airflow_provider_s3resume.plan.renaming import Renaming
 from airflow_provider_s3resume.storage.base import WriteOptions
 from airflow_provider_s3resume.storage.memory import MemoryStore, StoredObject
 from airflow_provider_s3resume.transfer.batch import BatchResult, copy_batch
 from airflow_provider_s3resume.transfer.config import CopyConfig
 from airflow_provider_s3resume.transfer.planning import PlanRequest, make_plan
 from airflow_provider_s3resume.transfer.reporting import RunReport, make_report
+from airflow_provider_s3resume.transfer.selecting import EVERYTHING, Scope
 from airflow_provider_s3resume.transfer.state import StateLocation
 from airflow_provider_s3resume.transfer.stopping import StopSignal
 from airflow_provider_s3resume.transfer.verification import VerificationSummary, verify_run
@@ -66,6 +69,9 @@ class Sync:
     state: StateLocation = field(init=False)
     state_store: MemoryStore | None = None
     state_prefix: str = ".s3resume/"
+    scope: Scope = EVERYTHING
+    archived: OnArchived = OnArchived.REPORT
+    renaming: Renaming | None = None
     source_prefix: str = ""
     target_prefix: str = ""
     rule: DiffRule = DEFAULT_RULE
@@ -88,6 +94,9 @@ class Sync:
             rule=self.rule,
             batch_limits=self.batch_limits,
             dry_run=dry_run,
+            scope=self.scope,
+            archived=self.archived,
+            renaming=self.renaming,
         )
 
     def plan(self, *, dry_run: bool = False) -> tuple[str, Manifest]:

@@ -123,6 +123,17 @@ MANIFEST = Manifest(
     noted=(FileRef(key="runs/x/noted/00000.jsonl", sha256="1" * 64, lines=1),),
     quantiles=("dir/m",),
     dry_run=True,
+    schema=1,
+)
+MANIFEST_2 = replace(
+    MANIFEST,
+    counts={**MANIFEST.counts, "skip.not_selected": 2},
+    selection={"include": ["*.csv"], "max_age_s": 60, "key_list": "s3://lists/k.csv"},
+    partial=True,
+    sizes={"copy.missing_at_target": 18, "skip.not_selected": 5},
+    key_mapping={"add_prefix": "new/", "function": "keys:turned"},
+    requests={"source.GetObject": 1, "target.PutObject": 1},
+    schema=2,
 )
 ENTRY = CopyEntry(
     key="dir/\U0001f600",
@@ -190,6 +201,18 @@ def test_manifests_of_version_1_are_read_and_written() -> None:
     assert Manifest.from_json(text) == MANIFEST
     assert MANIFEST.to_json() == text
     assert MANIFEST.digest == json.loads(text_of("names-1.json"))["manifest"]
+
+
+def test_manifests_of_version_2_are_read_and_written() -> None:
+    """They say what was selected, what became of keys, and what it costs."""
+    text = text_of("manifest-2.json")
+    assert Manifest.from_json(text) == MANIFEST_2
+    assert MANIFEST_2.to_json() == text
+    assert MANIFEST_2.digest == json.loads(text_of("names-2.json"))["manifest"]
+    assert (
+        replace(MANIFEST_2, schema=1).to_json()
+        == replace(MANIFEST, counts=MANIFEST_2.counts).to_json()
+    )
 
 
 def test_lines_of_version_1_are_read_and_written() -> None:

@@ -14,11 +14,14 @@ import pytest
 
 from airflow_provider_s3resume.plan.batches import BatchLimits
 from airflow_provider_s3resume.plan.objects import ALL_KEYS, KeyRange, ListedObject
+from airflow_provider_s3resume.plan.renaming import Renaming
 from airflow_provider_s3resume.storage._memory_bucket import ObjectTable
 from airflow_provider_s3resume.storage.memory import MemoryStore, StoredObject
-from airflow_provider_s3resume.transfer import proven, storing
+from airflow_provider_s3resume.transfer import proven, sorting, storing
 from airflow_provider_s3resume.transfer.loading import load_entries, outcomes_name
+from airflow_provider_s3resume.transfer.name_lists import ListFile
 from airflow_provider_s3resume.transfer.outcomes import Outcome, Proof, Status
+from airflow_provider_s3resume.transfer.selecting import Scope
 from tests.unit.planning_cases import NOW, Sync, md5
 
 FEW, MANY = 1_000, 8_000
@@ -193,3 +196,45 @@ def test_verifying_and_planning_again_take_no_more_for_a_bucket_of_proven_pairs(
     assert verified[2] - verified[1] < MOST_GROWTH, verified
     assert again[2] - again[1] < MOST_GROWTH, again
     assert rewritten[2] - rewritten[1] < MOST_GROWTH, rewritten
+
+
+def test_sorting_renamed_keys_takes_the_memory_of_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The source is sorted by where its keys go, and most of it lies on the disk meanwhile."""
+    monkeypatch.setattr(sorting, "ROWS_IN_MEMORY", 500)
+    monkeypatch.setattr(sorting, "_BLOCK", 4096)
+    source, target = Bucket(name="source", etag=plain), Bucket(name="target", etag=plain)
+    sync = made(tmp_path, source=source, target=target)
+    sync.renaming = Renaming(function=lambda key: key[::-1], function_name="m:f")
+    sync.plan()
+    peaks = []
+    for source.number in (FEW, MANY):
+        peak, (_, manifest) = peak_of(sync.plan)
+        peaks.append(peak)
+        assert manifest.copy_objects == source.number
+    assert peaks[1] - peaks[0] < MOST_GROWTH, peaks
+
+
+@pytest.mark.parametrize("parameter", ["prefix_list", "key_list"])
+def test_a_list_takes_no_more_memory_the_longer_it_is(
+    parameter: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names are sorted outside of memory and asked for a few at a time."""
+    monkeypatch.setattr(sorting, "ROWS_IN_MEMORY", 500)
+    monkeypatch.setattr(sorting, "_BLOCK", 4096)
+    source, target = Bucket(name="source", etag=plain), Bucket(name="target", etag=plain)
+    sync = made(tmp_path, source=source, target=target)
+    peaks = []
+    for number in (10, FEW, MANY):
+        path = tmp_path / f"{number}.txt"
+        path.write_text("".join(f"some/{n:09d}\n" for n in range(number)))
+        file = ListFile(parameter=parameter, uri=str(path), name=str(path))
+        named = parameter == "key_list"
+        sync.scope = Scope(key_list=file) if named else Scope(prefix_list=file)
+        peak, (_, manifest) = peak_of(sync.plan)
+        peaks.append(peak)
+        missing = number if named else 0
+        assert manifest.counts.get("refuse.not_at_source", 0) == missing
+        assert manifest.selection[f"{parameter}_names"] == number
+    assert peaks[2] - peaks[1] < MOST_GROWTH, peaks

@@ -121,8 +121,9 @@ def test_c40_one_object_that_fails_fails_the_run_after_the_others() -> None:
     sync = Sync()
     for key in ("a", "b", "c"):
         put(sync.source, key)
-    put(sync.source, "cold", options=replace(sync.options, storage_class="GLACIER"))
+    put(sync.source, "cold")
     key, manifest = sync.plan()
+    put(sync.source, "cold", options=replace(sync.options, storage_class="GLACIER"))
     (result,) = sync.copy(manifest)
     with pytest.raises(
         ObjectsFailedError, match=r"1 of 4 objects of batch 0 failed.*'cold'"
