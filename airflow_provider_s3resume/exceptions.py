@@ -22,6 +22,7 @@
     │   └── UnsupportedError         the store cannot do this at all
     ├── SourceChangedError           * the source is no longer the object that was planned
     ├── TargetChangedError           the target is no longer the object that the plan saw
+    ├── AttributesLostError          the target does not hold what was asked for beside the bytes
     ├── VerificationError            * the proof of a copy does not match its source
     ├── CopyStoppedError             * SIGTERM, on_kill or a timeout: state was kept
     ├── UnexpectedError              * of no kind that is known here
@@ -163,6 +164,10 @@ class SourceChangedError(S3ResumeError):
 
 class TargetChangedError(S3ResumeError):
     """Somebody else changed the target object since the plan; it was not replaced."""
+
+
+class AttributesLostError(S3ResumeError):
+    """The target does not hold metadata, tags, a class or an encryption that was asked for."""
 
 
 class VerificationError(S3ResumeError):

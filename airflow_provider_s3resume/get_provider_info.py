@@ -116,6 +116,27 @@ def _connection_fields() -> dict[str, Any]:
         ),
         "requests_per_second": _field("Requests per second", "At most, per task.", "integer"),
         "bytes_per_second": _field("Bytes per second", "At most, per task.", "integer"),
+        **_access_fields(),
+    }
+
+
+def _access_fields() -> dict[str, Any]:
+    key = _field(
+        "Customer-provided key",
+        "SSE-C: base64 of 32 bytes, which all objects of the bucket are encrypted with.",
+        "string",
+    )
+    key["schema"]["format"] = "password"
+    return {
+        "expected_bucket_owner": _field(
+            "Owner of the bucket", "Account id; a bucket of another account is refused.", "string"
+        ),
+        "request_payer": _field("Requester pays", "The caller pays for its requests.", "boolean"),
+        "unsigned": _field("Unsigned", "For public buckets: no credentials are used.", "boolean"),
+        "use_accelerate_endpoint": _field("Transfer acceleration", "Of Amazon S3.", "boolean"),
+        "use_dualstack_endpoint": _field("Dual-stack endpoint", "IPv6 and IPv4.", "boolean"),
+        "use_fips_endpoint": _field("FIPS endpoint", "Of Amazon S3.", "boolean"),
+        "sse_c_secret_key": key,
     }
 
 

@@ -12,6 +12,7 @@ __all__ = [
     "RetryDecision",
     "RetryPolicy",
     "Stats",
+    "mask_secret",
 ]
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
         AirflowNotFoundException,
         AirflowSkipException,
     )
+    from airflow.sdk.log import mask_secret
     from airflow.sdk.observability.stats import Stats
 else:
     try:
@@ -43,6 +45,10 @@ else:
         from airflow.sdk.observability.stats import Stats
     except ImportError:  # 3.0, 3.1
         from airflow.stats import Stats
+    try:
+        from airflow.sdk.log import mask_secret
+    except ImportError:  # 3.0
+        from airflow.sdk.execution_time.secrets_masker import mask_secret
     try:
         from airflow.sdk import RetryDecision, RetryPolicy
     except ImportError:  # 3.0, 3.1, 3.2: a task's arguments alone say how it is retried

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
@@ -26,12 +25,14 @@ from botocore.exceptions import ConnectionError as EndpointError
 
 from airflow_provider_s3resume.exceptions import InvalidInputError, StoreError
 from airflow_provider_s3resume.hooks import _renewing
+from airflow_provider_s3resume.hooks._access import check_signable
 from airflow_provider_s3resume.hooks._clients import (
     read_times_quickly,
     share_descriptions,
     sign_without_copies,
 )
-from airflow_provider_s3resume.storage._oss_settings import service_of_host
+from airflow_provider_s3resume.hooks._services import AMAZON, service_of
+from airflow_provider_s3resume.plan.access_points import is_arn, region_of
 from airflow_provider_s3resume.storage._s3_errors import translated
 from airflow_provider_s3resume.storage.s3 import S3Store, discover_region
 
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from airflow_provider_s3resume.hooks._connections import Facts
     from airflow_provider_s3resume.storage.s3 import S3Settings
 
-AMAZON = frozenset({"https://s3.amazonaws.com", "https://s3.amazonaws.com.cn"})
 CLIENT_ERRORS: tuple[type[Exception], ...] = (BotoCoreError, ClientError)
 _OF_WHO_GIVES: Final = (
     ClientError,
@@ -80,7 +80,9 @@ class CheckedConnectionHook(AwsBaseHook):
         session: Session = super().get_session(region_name, deferrable)
         share_descriptions(session)
         read_times_quickly(session)
-        _refresh_late(session.get_credentials())
+        if self._facts.settings.get("unsigned") is not True:
+            # Without need, boto3 would look for some on the machine, and in its metadata service.
+            _refresh_late(session.get_credentials())
         return session
 
 
@@ -126,13 +128,23 @@ def make_client(facts: Facts, config: dict[str, Any]) -> S3Client:
 def make_client_near(facts: Facts, config: dict[str, Any], bucket: str) -> S3Client:
     """Return a client in the bucket's own region, if the connection names no region and no host.
 
-    A client of another region is redirected by the service, once for every new connection.
+    A client of another region is redirected by the service, once for every new connection. The ARN
+    of an access point says its region.
+
+    :raises InvalidInputError: also for a Multi-Region Access Point that nothing here signs for.
     """
+    check_signable(bucket, facts.subject)
+    named = facts.extra.get("region_name")
+    region = region_of(bucket)
+    if region is not None and not named:
+        facts = replace(facts, extra={**facts.extra, "region_name": region})
     client = make_client(facts, config)
-    if service_of(client.meta.endpoint_url) not in AMAZON or facts.extra.get("region_name"):
+    if is_arn(bucket):
+        return client
+    if service_of(client.meta.endpoint_url) not in AMAZON or named:
         return client
     try:
-        region = discover_region(client, bucket)
+        region = discover_region(client, bucket, facts.settings.get("expected_bucket_owner"))
     except StoreError:
         return client  # The first real call says what is wrong, and of which place.
     if region in {"", client.meta.region_name}:
@@ -161,24 +173,3 @@ class RenewableStore(_renewing.RenewableStore):
             return S3Store(client, bucket, service=service, settings=settings())
 
         super().__init__(make_store)
-
-
-def service_of(endpoint_url: str, region: str | None = None) -> str:
-    """Return scheme, host and port; one name for all of Amazon's own endpoints of a partition.
-
-    There, a bucket is the same through whatever region's or VPC's endpoint it is reached. A region
-    of OSS is called what an ``OSSStore`` calls it: these are the same buckets.
-
-    :param region: what requests are signed with; some hosts of OSS do not say theirs.
-    """
-    parts = urlsplit(endpoint_url)
-    host = (parts.hostname or "").lower()
-    for suffix in ("amazonaws.com", "amazonaws.com.cn"):
-        if host.endswith("." + suffix):
-            return f"https://s3.{suffix}"
-    of_oss = service_of_host(host, region)
-    if of_oss:
-        return of_oss
-    default = {"http": 80, "https": 443}.get(parts.scheme)
-    port = "" if parts.port in {None, default} else f":{parts.port}"
-    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_s3resume.exceptions import InvalidInputError
+from airflow_provider_s3resume.hooks._access import ENDPOINTS, SECRET_KEY, check_access_fields
+from airflow_provider_s3resume.hooks._airflow import mask_secret
 from airflow_provider_s3resume.hooks._reading import (
     checked_endpoint,
     given,
@@ -31,6 +33,7 @@ OWN_FIELDS = frozenset(
         "connect_timeout_s",
         "connections",
         "direct",
+        "expected_bucket_owner",
         "full_object_checksum",
         "key_folding",
         "limits",
@@ -44,7 +47,10 @@ OWN_FIELDS = frozenset(
         "read_timeout_s",
         "request_payer",
         "requests_per_second",
+        SECRET_KEY,
         "stream_parts",
+        "unsigned",
+        *ENDPOINTS,
     }
 )
 """Fields of ours: under ``s3resume`` in the extra of any connection; for our own connection type
@@ -66,7 +72,7 @@ class Facts:
     password: str | None = field(default=None, repr=False)
     bucket: str | None = None
     extra: dict[str, Any] = field(default_factory=dict, repr=False)
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
 def read_connection(connection: Connection, parameter: str) -> Facts:
@@ -90,7 +96,7 @@ def read_connection(connection: Connection, parameter: str) -> Facts:
     if endpoint is not None:
         extra["endpoint_url"] = endpoint
     _check_service_endpoints(extra, subject)
-    return Facts(
+    facts = Facts(
         conn_id=connection.conn_id,
         subject=subject,
         login=connection.login,
@@ -99,6 +105,10 @@ def read_connection(connection: Connection, parameter: str) -> Facts:
         extra=extra,
         settings=settings,
     )
+    if settings.get(SECRET_KEY):
+        mask_secret(settings[SECRET_KEY])
+    check_access_fields(facts)
+    return facts
 
 
 def _settings(extra: dict[str, Any], subject: str, *, own_type: bool) -> dict[str, Any]:

@@ -26,8 +26,8 @@ _LIMITS = BatchLimits()
 class PlanArguments:
     """What to plan; numbers and flags may be the texts that templates leave.
 
-    :param rule: how two objects of one key are told apart: ``size``, ``etag`` and ``newer``,
-        joined by ``+``.
+    :param rule: how two objects of one key are told apart: ``size``, ``etag``, ``newer`` and
+        ``metadata``, joined by ``+``.
     :param max_objects: objects in one batch.
     :param max_bytes: bytes in one batch.
     :param max_batches: batches of one run, each of them one mapped task.

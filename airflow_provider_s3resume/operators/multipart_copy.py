@@ -12,6 +12,7 @@ from airflow_provider_s3resume.hooks._errors import hopeless_fails
 from airflow_provider_s3resume.hooks._values import optional, whole
 from airflow_provider_s3resume.hooks.planning import plan_id
 from airflow_provider_s3resume.hooks.sides import OpenSides, PlanReference, Sides
+from airflow_provider_s3resume.operators._asking import ASKED_FIELDS, asked_for, choice
 from airflow_provider_s3resume.operators._running import Interruption, run_stoppable
 from airflow_provider_s3resume.operators._sides import SIDES_FIELDS, SidesOperator
 from airflow_provider_s3resume.plan.parts import check_part_size
@@ -37,8 +38,12 @@ COPY_FIELDS = (
     "max_bytes_per_s",
     "max_requests_per_s",
     "storage_class",
+    "storage_class_map",
+    "acl",
     "encryption",
     "kms_key_id",
+    "bucket_key",
+    "on_unsupported_attribute",
     "on_source_change",
 )
 _SIZES = (
@@ -75,7 +80,15 @@ class ResumableMultipartCopyOperator(SidesOperator):
     :param max_requests_per_s: requests a second that this task makes to the source, and as many to
         the target.
     :param on_source_change: ``start_over`` or ``fail``, if a source object is not the planned one.
-    :param storage_class, encryption, kms_key_id: of the written objects.
+    :param storage_class: of the written objects; ``source`` for that of each object's source.
+    :param storage_class_map: with ``source``: an object of classes of the source and of the target,
+        on top of what is known of Amazon S3 and OSS; ``*`` stands for all that it does not name.
+    :param acl: canned ACL of the written objects, such as ``bucket-owner-full-control``.
+    :param encryption: ``AES256``, ``aws:kms`` or ``aws:kms:dsse``; by default the bucket's own.
+    :param kms_key_id: key of the latter two.
+    :param bucket_key: with ``aws:kms``, whether the service asks KMS once for many objects.
+    :param on_unsupported_attribute: ``report`` or ``fail``, if the target does not hold metadata,
+        tags, a class, a key or whatever else was to go with an object.
     """
 
     template_fields: Sequence[str] = (*SIDES_FIELDS, *COPY_FIELDS, "batch", "source_version_id")
@@ -92,8 +105,12 @@ class ResumableMultipartCopyOperator(SidesOperator):
         max_bytes_per_s: int | str | None = None,
         max_requests_per_s: int | str | None = None,
         storage_class: str | None = None,
+        storage_class_map: Mapping[str, str] | str | None = None,
+        acl: str | None = None,
         encryption: str | None = None,
         kms_key_id: str | None = None,
+        bucket_key: bool | str | None = None,
+        on_unsupported_attribute: str = "report",
         on_source_change: str = "start_over",
         **kwargs: Any,  # noqa: ANN401 - BaseOperator's own
     ) -> None:
@@ -107,8 +124,12 @@ class ResumableMultipartCopyOperator(SidesOperator):
         self.max_bytes_per_s = max_bytes_per_s
         self.max_requests_per_s = max_requests_per_s
         self.storage_class = storage_class
+        self.storage_class_map = storage_class_map
+        self.acl = acl
         self.encryption = encryption
         self.kms_key_id = kms_key_id
+        self.bucket_key = bucket_key
+        self.on_unsupported_attribute = on_unsupported_attribute
         self.on_source_change = on_source_change
         self._interruption = Interruption()
 
@@ -144,27 +165,17 @@ class ResumableMultipartCopyOperator(SidesOperator):
 
         :raises InvalidInputError: naming the parameter.
         """
-        from airflow_provider_s3resume.storage.base import WriteOptions  # noqa: PLC0415
         from airflow_provider_s3resume.transfer.config import (  # noqa: PLC0415
             CopyConfig,
             OnSourceChange,
         )
 
-        choices = {choice.value: choice for choice in OnSourceChange}
-        if self.on_source_change not in choices:
-            raise InvalidInputError(
-                "on_source_change", found=self.on_source_change, accepted=" or ".join(choices)
-            )
         given = {name: getattr(self, name) for name in _SIZES}
         sizes: dict[str, Any] = {n: whole(n, v) for n, v in given.items() if v not in {None, ""}}
         return CopyConfig(
             **sizes,
-            on_source_change=choices[self.on_source_change],
-            options=WriteOptions(
-                storage_class=optional(self.storage_class),
-                encryption=optional(self.encryption),
-                kms_key_id=optional(self.kms_key_id),
-            ),
+            **asked_for({name: getattr(self, name) for name in ASKED_FIELDS}),
+            on_source_change=choice("on_source_change", self.on_source_change, OnSourceChange),
         )
 
     def _prepare(self, run_id: str, stop: StopSignal) -> Callable[[StopSignal], _Done]:
@@ -177,10 +188,10 @@ class ResumableMultipartCopyOperator(SidesOperator):
                 raise InvalidInputError("source_version_id", found=version_id, accepted=accepted)
             reference, index = _read_batch(self.batch)
             planned = reference.open(stop.wait, budget=_budget(config))
-            check_part_size(config.part_size, planned.target.limits)
+            _check_fits(config, planned)
             return lambda stop: _copy(planned, reference, index, config, stop, self._tell)
         opened = self.sides().open_pair(stop.wait, budget=_budget(config))
-        check_part_size(config.part_size, opened.target.limits)
+        _check_fits(config, opened)
         return lambda stop: self._copy_pair(opened, run_id, config, stop)
 
     def _copy_pair(
@@ -235,6 +246,17 @@ def refusals(requests: Requests) -> str:
         if counts["refused"]
     ]
     return "".join(refused)
+
+
+def _check_fits(config: CopyConfig, opened: OpenSides) -> None:
+    """Refuse a configuration that does not fit the target.
+
+    :raises InvalidInputError: naming the parameter.
+    """
+    from airflow_provider_s3resume.transfer.options import check_fits  # noqa: PLC0415
+
+    check_part_size(config.part_size, opened.target.limits)
+    check_fits(config.options, opened.target.capabilities)
 
 
 def _budget(config: CopyConfig) -> Budget | None:

@@ -16,9 +16,14 @@ from airflow_provider_s3resume.operators.selection_params import (
 from airflow_provider_s3resume.plan.archives import OnArchived
 from airflow_provider_s3resume.plan.parts import DEFAULT_PART_SIZE, MIB
 from airflow_provider_s3resume.plan.sides import SYMLINKS
+from airflow_provider_s3resume.plan.storage_classes import S3_CLASSES, SOURCE
+from airflow_provider_s3resume.plan.written import ACLS, ENCRYPTIONS
 
-URI_PATTERN = r"^s3://[A-Za-z0-9][A-Za-z0-9._\-]{1,253}[A-Za-z0-9](/.*)?$"
-RULES = ("size+etag", "size+etag+newer", "size+newer", "size")
+URI_PATTERN = (
+    r"^s3://([A-Za-z0-9][A-Za-z0-9._\-]{1,253}[A-Za-z0-9]"
+    r"|arn:aws[a-z\-]*:s3:[a-z0-9\-]*:[0-9]{12}:accesspoint[/:][A-Za-z0-9.\-]+)(/.*)?$"
+)
+RULES = ("size+etag", "size+etag+newer", "size+etag+metadata", "size+newer", "size")
 DEFAULT_MEMORY_BUDGET = 128 * MIB
 _CONN_TYPES = {
     "s3": "`aws` or `s3resume`, for an `s3://` source",
@@ -57,6 +62,14 @@ COPYING_FROM_PARAMS: Mapping[str, Any] = {
     "memory_budget": "{{ params.memory_budget_mib * 1048576 }}",
     "max_bytes_per_s": "{{ params.max_mib_per_s * 1048576 if params.max_mib_per_s else '' }}",
     "max_requests_per_s": "{{ params.max_requests_per_s or '' }}",
+    "storage_class": "{{ params.storage_class or '' }}",
+    "storage_class_map": "{{ params.storage_class_map | tojson if params.storage_class_map "
+    "else '' }}",
+    "acl": "{{ params.acl or '' }}",
+    "encryption": "{{ params.encryption or '' }}",
+    "kms_key_id": "{{ params.kms_key_id or '' }}",
+    "bucket_key": "{{ '' if params.bucket_key is none else params.bucket_key }}",
+    "on_unsupported_attribute": "{{ params.on_unsupported_attribute }}",
 }
 
 
@@ -149,7 +162,9 @@ def planning_params() -> dict[str, Param]:
             enum=list(RULES),
             title="Rule",
             description_md="What tells two objects of one key apart. `etag`: digests, where they "
-            "can be compared, else the object is copied; `newer`: the source was written later.",
+            "can be compared, else the object is copied; `newer`: the source was written later; "
+            "`metadata`: also headers and metadata, for which both objects of each pair that is "
+            "equal otherwise are asked.",
             section="What to copy",
         ),
         "dry_run": Param(
@@ -214,6 +229,73 @@ def copying_params() -> dict[str, Param]:
             description_md="What one task asks the source at most, and as often the target. Empty: "
             "no limit but what they accept.",
             section="How to copy",
+        ),
+        **asking_params(),
+    }
+
+
+def asking_params() -> dict[str, Param]:
+    """Return the parameters of what written objects shall have; by default, what is usual there."""
+    section = "What copies shall have"
+    return {
+        "storage_class": Param(
+            None,
+            type=["null", "string"],
+            pattern="^[A-Za-z0-9][A-Za-z0-9_.\\-]{0,63}$",
+            title="Storage class",
+            description_md="One for all copies, or `source`: for each, that of its source, with "
+            "what it stands for where the target has other classes. Empty: the target's own.",
+            examples=[SOURCE, *S3_CLASSES],
+            section=section,
+        ),
+        "storage_class_map": Param(
+            None,
+            type=["null", "object"],
+            title="Storage classes by that of the source",
+            description_md="Only with `source`, on top of what is known of Amazon S3 and OSS, such "
+            'as `{"Archive": "GLACIER"}`; `*` stands for all that are not named.',
+            section=section,
+        ),
+        "acl": Param(
+            None,
+            type=["null", "string"],
+            enum=[None, *ACLS],
+            title="Canned ACL",
+            description_md="Empty: none is sent. A target whose bucket has no ACLs refuses most.",
+            section=section,
+        ),
+        "encryption": Param(
+            None,
+            type=["null", "string"],
+            enum=[None, *ENCRYPTIONS],
+            title="Encryption",
+            description_md="By the service. Empty: the bucket's own.",
+            section=section,
+        ),
+        "kms_key_id": Param(
+            None,
+            type=["null", "string"],
+            maxLength=2048,
+            title="KMS key",
+            description_md="With `aws:kms` and `aws:kms:dsse`. Empty: the account's own.",
+            section=section,
+        ),
+        "bucket_key": Param(
+            None,
+            type=["null", "boolean"],
+            title="Bucket key",
+            description_md="With `aws:kms`: whether the service asks KMS once for many objects. "
+            "Empty: as the bucket says.",
+            section=section,
+        ),
+        "on_unsupported_attribute": Param(
+            "report",
+            type="string",
+            enum=["report", "fail"],
+            title="What the target does not hold",
+            description_md="Metadata, tags and whatever was asked for above: `report` names what "
+            "is lost, `fail` fails the object.",
+            section=section,
         ),
     }
 

@@ -13,6 +13,7 @@ from airflow_provider_s3resume.hooks._errors import hopeless_fails
 from airflow_provider_s3resume.hooks._values import document, flag, optional, whole
 from airflow_provider_s3resume.hooks.planning import PlanArguments, plan_id
 from airflow_provider_s3resume.hooks.sides import OpenSides, PlanReference
+from airflow_provider_s3resume.operators._asking import asked_for
 from airflow_provider_s3resume.operators._running import Interruption, run_stoppable
 from airflow_provider_s3resume.operators._sides import SIDES_FIELDS, SidesOperator
 from airflow_provider_s3resume.plan.parts import check_part_size
@@ -49,8 +50,8 @@ _UNTEMPLATED = ("key_function",)
 class _PlanningOperator(SidesOperator):
     """What both tasks of a plan take.
 
-    :param rule: how two objects of one key are told apart: ``size``, ``etag`` and ``newer``,
-        joined by ``+``.
+    :param rule: how two objects of one key are told apart: ``size``, ``etag``, ``newer`` and
+        ``metadata``, joined by ``+``.
     :param max_objects: objects in one batch.
     :param max_bytes: bytes in one batch.
     :param max_batches: batches of one run, each of them one mapped task.
@@ -121,9 +122,11 @@ class ListSyncOperator(_PlanningOperator):
         Airflow lets them through, so that a misspelt one would pass for its default.
     :param part_size, memory_budget, max_bytes_per_s, max_requests_per_s: of the transfer tasks, to
         be refused before anything is listed.
+    :param asked: the same of what the transfer tasks ask for with each object (``storage_class``,
+        ``acl``, ``encryption`` and so on), by name.
     """
 
-    template_fields: Sequence[str] = (*SIDES_FIELDS, *PLAN_FIELDS, *CHECKED_SIZES)
+    template_fields: Sequence[str] = (*SIDES_FIELDS, *PLAN_FIELDS, *CHECKED_SIZES, "asked")
 
     def __init__(
         self,
@@ -134,6 +137,7 @@ class ListSyncOperator(_PlanningOperator):
         memory_budget: int | str | None = None,
         max_bytes_per_s: int | str | None = None,
         max_requests_per_s: int | str | None = None,
+        asked: Mapping[str, Any] | None = None,
         **kwargs: Any,  # noqa: ANN401 - BaseOperator's own
     ) -> None:
         super().__init__(**kwargs)
@@ -143,6 +147,7 @@ class ListSyncOperator(_PlanningOperator):
         self.memory_budget = memory_budget
         self.max_bytes_per_s = max_bytes_per_s
         self.max_requests_per_s = max_requests_per_s
+        self.asked = asked
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Check both sides and return what was found out.
@@ -176,10 +181,13 @@ class ListSyncOperator(_PlanningOperator):
     def _check_sizes(self, opened: OpenSides) -> None:
         """Refuse what the transfer tasks would refuse, before both sides are listed for nothing."""
         from airflow_provider_s3resume.transfer.config import CopyConfig  # noqa: PLC0415
+        from airflow_provider_s3resume.transfer.options import check_fits  # noqa: PLC0415
 
         given = {name: getattr(self, name) for name in CHECKED_SIZES}
         sizes: dict[str, Any] = {n: whole(n, v) for n, v in given.items() if v not in {None, ""}}
-        check_part_size(CopyConfig(**sizes).part_size, opened.target.limits)
+        config = CopyConfig(**sizes, **asked_for(self.asked or {}))
+        check_part_size(config.part_size, opened.target.limits)
+        check_fits(config.options, opened.target.capabilities)
 
 
 class PlanSyncOperator(_PlanningOperator):

@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow.sdk import AssetAlias, TaskGroup
 
+from airflow_provider_s3resume.operators._asking import ASKED_FIELDS
 from airflow_provider_s3resume.operators.multipart_copy import ResumableMultipartCopyOperator
 from airflow_provider_s3resume.operators.plan import (
     CHECKED_SIZES,
@@ -78,6 +79,7 @@ def sync_task_group(
             transfer_task_id=group.child_id("transfer"),  # type: ignore[no-untyped-call]
             refuse_unknown_params=refuse_unknown_params,
             **{name: copying.get(name) for name in CHECKED_SIZES},
+            asked={name: copying[name] for name in ASKED_FIELDS if name in copying},
             **known,
         )
         taken = _xcom(listed.task_id, "return_value", "['sides']")

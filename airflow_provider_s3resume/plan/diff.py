@@ -42,6 +42,7 @@ class Reason(enum.Enum):
     DIGEST_DIFFERS = "digest_differs"
     DIGEST_UNKNOWN = "digest_unknown"
     SOURCE_NEWER = "source_newer"
+    METADATA_DIFFERS = "metadata_differs"
     ASKED_FOR = "asked_for"
 
     SAME_SIZE = "same_size"
@@ -64,12 +65,25 @@ class Reason(enum.Enum):
     NOT_AT_SOURCE = "not_at_source"
 
 
+EQUAL = frozenset(
+    {
+        Reason.SAME_SIZE,
+        Reason.SAME_DIGEST,
+        Reason.PROVEN_BEFORE,
+        Reason.NOT_NEWER,
+        Reason.UNKNOWN_NOT_NEWER,
+    }
+)
+"""Why the two objects of a pair are taken for equal."""
+
+
 class Criterion(enum.Enum):
     """What a rule looks at."""
 
     SIZE = "size"
     ETAG = "etag"
     NEWER = "newer"
+    METADATA = "metadata"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +93,8 @@ class DiffRule:
     Size is always compared. ``etag`` compares digests where they can be compared; a digest that
     cannot be compared copies, unless ``newer`` is in the rule and says that the source is older.
     ``newer`` copies when the source's time is not before the target's (both services' clocks).
+    ``metadata`` copies also what differs in headers and metadata alone, for which each pair that is
+    equal otherwise is asked (``transfer.metadata``): a listing does not tell.
     """
 
     criteria: frozenset[Criterion]
@@ -92,7 +108,7 @@ class DiffRule:
         names = {criterion.value: criterion for criterion in Criterion}
         words = text.split("+") if isinstance(text, str) else [""]
         if any(word not in names for word in words) or len(set(words)) != len(words):
-            accepted = "'size', 'etag' and 'newer', joined by '+', such as 'size+etag'"
+            accepted = "'size', 'etag', 'newer' and 'metadata', joined by '+', such as 'size+etag'"
             raise InvalidInputError(parameter, found=text, accepted=accepted)
         return cls(criteria=frozenset(names[word] for word in words) | {Criterion.SIZE})
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from airflow_provider_s3resume.exceptions import InvalidInputError
+from airflow_provider_s3resume.plan.access_points import is_arn, split_arn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -138,6 +139,10 @@ class ContentAttributes:
     website_redirect: str | None = None
 
 
+CUSTOMER_KEY = "SSE-C"
+"""Encryption with a key that the service does not keep."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectInfo:
     """One object as HEAD (or the headers of a GET) gives it.
@@ -145,8 +150,10 @@ class ObjectInfo:
     :param part_count: number of parts where the store tells it, else ``None``.
     :param checksums: the checksums that the service holds for the whole object or composite.
     :param tag_count: how many tags the object carries, ``None`` where the store does not say.
-    :param encryption: the server-side encryption in the service's words (``aws:kms``), or ``None``.
+    :param encryption: the server-side encryption in the service's words (``aws:kms``), or ``None``;
+        :data:`CUSTOMER_KEY` for one with a key that every request brings.
     :param kms_key: what the service calls the key of that encryption, ``None`` if it does not say.
+    :param bucket_key: the service says that it asks KMS once for many objects.
     :param missing_metadata: metadata entries that the service holds and could not send.
     :param md5_etag: as in :class:`ListedObject`.
     :param archived: it has to be restored before it can be read; only HEAD tells.
@@ -164,6 +171,7 @@ class ObjectInfo:
     tag_count: int | None = None
     encryption: str | None = None
     kms_key: str | None = None
+    bucket_key: bool = False
     missing_metadata: int = 0
     md5_etag: bool = True
     archived: bool = False
@@ -185,6 +193,8 @@ class Location:
     def parse(cls, uri: str, *, parameter: str) -> Location:
         """Read ``s3://bucket/prefix``. Nothing is decoded: the prefix is what stands there.
 
+        The ARN of an access point may stand in place of the bucket.
+
         :param parameter: the name to use in the error.
         :raises InvalidInputError: if the text is not such a URI.
         """
@@ -192,19 +202,25 @@ class Location:
         if not isinstance(uri, str):
             raise InvalidInputError(parameter, found=uri, accepted=accepted)
         scheme, separator, rest = uri.partition("://")
+        if scheme == "s3" and is_arn(rest):
+            bucket, prefix = split_arn(rest, parameter=parameter)
+            return cls(bucket=bucket, prefix=_checked(prefix, uri, parameter))
         bucket, _, prefix = rest.partition("/")
         if not separator or scheme not in {"s3", "oss"} or not _BUCKET.match(bucket):
             raise InvalidInputError(parameter, found=_without_secrets(uri), accepted=accepted)
-        if len(key_bytes(prefix)) > MAX_KEY_BYTES:
-            raise InvalidInputError(
-                parameter, found=uri, accepted=f"a prefix of at most {MAX_KEY_BYTES} UTF-8 bytes"
-            )
-        return cls(bucket=bucket, prefix=prefix, scheme=scheme)
+        return cls(bucket=bucket, prefix=_checked(prefix, uri, parameter), scheme=scheme)
 
     @property
     def uri(self) -> str:
         """The location as one string."""
         return f"{self.scheme}://{self.bucket}/{self.prefix}"
+
+
+def _checked(prefix: str, uri: str, parameter: str) -> str:
+    if len(key_bytes(prefix)) > MAX_KEY_BYTES:
+        accepted = f"a prefix of at most {MAX_KEY_BYTES} UTF-8 bytes"
+        raise InvalidInputError(parameter, found=uri, accepted=accepted)
+    return prefix
 
 
 def _without_secrets(uri: str) -> str:

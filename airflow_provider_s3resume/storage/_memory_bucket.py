@@ -77,6 +77,7 @@ class StoredObject:
             tag_count=len(self.attributes.tags),
             encryption=self.options.encryption,
             kms_key=self.options.kms_key_id,
+            bucket_key=bool(self.options.bucket_key),
             md5_etag=self.md5_etag,
             archived=self.archived,
         )

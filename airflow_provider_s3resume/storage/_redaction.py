@@ -12,7 +12,9 @@ _SECRETS: Final = (
     (re.compile(r"(https?://[^\s?\"'<>]+)\?[^\s\"'<>]*"), r"\1?…"),
     (
         re.compile(
-            r"(?i)\b(x-(?:amz|oss)-(?:signature|credential|security-token)|signature|"
+            # Behind a line break as ``repr`` writes it, too: a service may repeat all of a request.
+            r"(?i)(?:\b|(?<=\\n))(x-(?:amz|oss)-(?:signature|credential|security-token|"
+            r"(?:copy-source-)?server-side-encryption-customer-key)|SSECustomerKey|signature|"
             r"awsaccesskeyid|ossaccesskeyid|authorization|aws_secret_access_key|"
             r"aws_session_token|security-?token)"
             r"([\"']?\s*[=:]\s*)(?:(?:AWS4|OSS4)-HMAC-SHA256 .*|OSS2? .*|\S+)"

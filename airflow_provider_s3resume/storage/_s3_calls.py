@@ -14,6 +14,7 @@ from airflow_provider_s3resume.storage._direct_body import body_of
 from airflow_provider_s3resume.storage._pace import Awaited, Patience, awaiting
 from airflow_provider_s3resume.storage._paced_connections import paced
 from airflow_provider_s3resume.storage._s3_bodies import sendable
+from airflow_provider_s3resume.storage._s3_common import Common
 from airflow_provider_s3resume.storage._s3_direct import Direct, MovedError
 from airflow_provider_s3resume.storage._s3_errors import translated
 from airflow_provider_s3resume.storage._s3_express import PutParameters, S3Express
@@ -40,7 +41,7 @@ _METHODS: Final = {
     "PutObject": "put_object",
     "UploadPart": "upload_part",
 }
-_WITHOUT_PAYER: Final = frozenset({"GetBucketLocation", "HeadBucket"})
+
 _AWAITED: Final = {
     "GetObject": Awaited.BODY,
     "CompleteMultipartUpload": Awaited.COMPLETE,
@@ -92,7 +93,7 @@ class Calls:
         client: S3Client,
         bucket: str,
         *,
-        request_payer: bool,
+        common: Common | None = None,
         patience: Patience | None = None,
         direct: Direct | None = None,
     ) -> None:
@@ -100,7 +101,7 @@ class Calls:
         self._client = client
         self._direct = direct
         self.bucket = bucket
-        self._payer = {"RequestPayer": "requester"} if request_payer else {}
+        self._common = common or Common()
         client.meta.events.register(
             "before-call.s3", _add_raw_headers, unique_id="s3resume-raw-headers"
         )
@@ -109,7 +110,7 @@ class Calls:
         """Return the calls for small objects, ``None`` if botocore makes them all."""
         if self._direct is None:
             return None
-        return S3Express(self._direct, self.subject, dict(self._payer), put_parameters)
+        return S3Express(self._direct, self.subject, self._common, put_parameters)
 
     def subject(self, key: str = "") -> str:
         """Return the bucket or object as it is named in messages."""
@@ -134,7 +135,7 @@ class Calls:
             with translated(operation, self.subject(key)), suppress(MovedError):
                 if self._serves(operation, parameters):
                     return self._make_direct(operation, key, raw_headers or {}, parameters)
-        common = dict[str, object](self._payer) if operation not in _WITHOUT_PAYER else {}
+        common = dict[str, object](self._common.of(operation))
         if key is not None:
             common["Key"] = key
         if "Body" in parameters:
@@ -174,10 +175,10 @@ class Calls:
         if direct is None:
             raise MovedError(operation)
         if operation == "GetObject":
-            answer, answered = direct.get(key, {**parameters, **self._payer})
+            answer, answered = direct.get(key, {**parameters, **self._common.of(operation)})
             answer["Body"] = answered
             return answer
-        given = {**parameters, **self._payer}
+        given = {**parameters, **self._common.of(operation)}
         content = given.get("Body")
         body = body_of(*(given.pop(name, None) for name in _DIRECT_BODIES))
         by_name = {name.lower(): text for name, text in raw_headers.items()}
@@ -202,12 +203,13 @@ def _is_at_its_start(content: Any) -> bool:  # noqa: ANN401 - buffers and files
     return True
 
 
-def discover_region(client: S3Client, bucket: str) -> str:
+def discover_region(client: S3Client, bucket: str, bucket_owner: str | None = None) -> str:
     """Return the region that a bucket is in.
 
+    :param bucket_owner: account that it has to belong to.
     :raises BucketNotFoundError, AccessDeniedError: as the service says.
     """
-    calls = Calls(client, bucket, request_payer=False)
+    calls = Calls(client, bucket, common=Common(bucket_owner=bucket_owner))
     answer = calls.make("HeadBucket")
     region = answer.get("BucketRegion") or answer["ResponseMetadata"]["HTTPHeaders"].get(
         "x-amz-bucket-region"

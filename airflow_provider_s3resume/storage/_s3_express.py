@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from airflow_provider_s3resume.plan.objects import ObjectInfo, SourceIdentity
     from airflow_provider_s3resume.storage._exchange import Line as ExchangeLine
     from airflow_provider_s3resume.storage._heads import Head
+    from airflow_provider_s3resume.storage._s3_common import Common
     from airflow_provider_s3resume.storage.base import Condition, Line, NewUpload, Written
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class S3Express:
     """Calls of one bucket, made once each.
 
     :param subject: names an object in messages.
-    :param common: parameters of every call.
+    :param common: the parameters that all calls have.
     :param put_parameters: makes those of a PutObject.
     """
 
@@ -54,7 +55,7 @@ class S3Express:
         self,
         direct: Direct,
         subject: Callable[[str], str],
-        common: Parameters,
+        common: Common,
         put_parameters: PutParameters,
     ) -> None:
         self._direct = direct
@@ -105,7 +106,7 @@ class S3Express:
         self, line: Line, key: str, identity: SourceIdentity, sink: memoryview
     ) -> Exchange[ObjectInfo]:
         """Begin to read an object whole."""
-        parameters = {**identity_parameters(identity), **self._common}
+        parameters = {**identity_parameters(identity), **self._common.of(_GET)}
         finish = partial(self._read, key, identity)
         return self._begin(line, _GET, key, parameters, {}, None, sink, finish)
 
@@ -122,7 +123,7 @@ class S3Express:
     ) -> Exchange[Written]:
         """Begin to write an object."""
         parameters = self._put_parameters(key, upload, checksum, condition, content_md5)
-        given = {**parameters, **self._common}
+        given = {**parameters, **self._common.of(_PUT)}
         sent = {name.lower(): text for name, text in raw_headers(upload).items()}
         sent["content-length"] = str(len(body))
         return self._begin(line, _PUT, key, given, sent, body, None, partial(self._written, key))
@@ -186,7 +187,9 @@ class S3Express:
             self._refuse(_PUT, self._subject(key), head, refusal)
         if refusal and is_error(refusal):
             self._refuse(_PUT, self._subject(key), replace(head, status=500), refusal)
-        return written(self._direct.answer(_PUT, head))
+        answer = self._direct.answer(_PUT, head)
+        self._common.check_written(answer, _PUT, self._subject(key))
+        return written(answer)
 
     def _refuse(self, operation: str, subject: str, head: Head, refusal: bytes) -> None:
         """Raise what is wrong with an answer that is no success.

@@ -18,7 +18,12 @@ from airflow_provider_s3resume.plan.digests import (
     normal_etag,
     part_count_of_etag,
 )
-from airflow_provider_s3resume.plan.objects import ContentAttributes, ObjectInfo, SourceIdentity
+from airflow_provider_s3resume.plan.objects import (
+    CUSTOMER_KEY,
+    ContentAttributes,
+    ObjectInfo,
+    SourceIdentity,
+)
 from airflow_provider_s3resume.plan.resume import PartRecord
 from airflow_provider_s3resume.storage._headers import as_unicode, bare, meant, quoted
 from airflow_provider_s3resume.storage.base import Condition, NewUpload, Written
@@ -91,8 +96,11 @@ def upload_parameters(upload: NewUpload) -> Mapping[str, Any]:
         "StorageClass": options.storage_class,
         "ServerSideEncryption": options.encryption,
         "SSEKMSKeyId": options.kms_key_id,
+        "ACL": options.acl,
     }
-    made = {name: value for name, value in given.items() if value}
+    made: Parameters = {name: value for name, value in given.items() if value}
+    if options.bucket_key is not None:
+        made["BucketKeyEnabled"] = options.bucket_key
     # Replaced as a whole: threads see one or the other.
     _LAST_ASKED[0] = (upload, made)
     return made
@@ -157,8 +165,11 @@ def object_info(key: str, answer: Mapping[str, Any], size: int) -> ObjectInfo:
         checksums=checksums_of(answer),
         attributes=_attributes(answer, headers),
         tag_count=int(tag_count) if tag_count is not None else None,
-        encryption=answer.get("ServerSideEncryption"),
+        encryption=CUSTOMER_KEY
+        if "SSECustomerAlgorithm" in answer
+        else answer.get("ServerSideEncryption"),
         kms_key=answer.get("SSEKMSKeyId"),
+        bucket_key=bool(answer.get("BucketKeyEnabled")),
         missing_metadata=int(answer.get("MissingMeta") or 0),
     )
 

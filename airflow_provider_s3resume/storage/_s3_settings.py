@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Final
 
+from botocore import UNSIGNED
+
 from airflow_provider_s3resume.exceptions import InvalidInputError
 from airflow_provider_s3resume.plan.digests import ChecksumAlgorithm
 from airflow_provider_s3resume.plan.parts import Limits
+from airflow_provider_s3resume.storage._customer_key import FIELD, CustomerKey
 from airflow_provider_s3resume.storage._extra import (
     choice,
     connections,
@@ -29,6 +33,7 @@ _CHECKSUMS: Final[dict[str, tuple[ChecksumAlgorithm, ...]]] = {
     "none": (),
 }
 _ADDRESSING: Final = ("auto", "path", "virtual")
+_ACCOUNT: Final = re.compile(r"[0-9]{12}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +50,10 @@ class S3Settings:
     :param direct: objects' bytes are moved by connections of our own, where they can be; without it
         botocore moves them, at several times the processor time.
     :param connections: most connections kept open by one client.
+    :param expected_bucket_owner: account that the bucket has to belong to.
+    :param customer_key: that objects are encrypted with; the service does not keep it.
+    :param unsigned: requests are not signed, as public buckets allow it.
+    :param accelerate, dual_stack, fips: which of Amazon S3's endpoints is used.
     """
 
     capabilities: Capabilities = AMAZON_S3
@@ -57,6 +66,12 @@ class S3Settings:
     read_timeout_s: float = 60.0
     patience: Patience = field(default_factory=Patience)
     connections: int = 32
+    expected_bucket_owner: str | None = None
+    customer_key: CustomerKey | None = field(default=None, repr=False)
+    unsigned: bool = False
+    accelerate: bool = False
+    dual_stack: bool = False
+    fips: bool = False
 
 
 def store_settings_from_extra(extra: Mapping[str, object]) -> S3Settings:
@@ -67,7 +82,9 @@ def store_settings_from_extra(extra: Mapping[str, object]) -> S3Settings:
     ``conditional_writes``, ``part_layout``, ``md5_etags``, ``object_tags``, ``stream_parts``,
     ``request_payer``, ``payload_signing``, ``direct`` (all true or false), ``limits`` (an object
     with the fields of ``Limits``), ``addressing_style``, ``connect_timeout_s``, ``read_timeout_s``,
-    ``connections``, and those of ``_extra.patience``.
+    ``connections``, ``expected_bucket_owner``, ``sse_c_secret_key``, ``unsigned``,
+    ``use_accelerate_endpoint``, ``use_dualstack_endpoint``, ``use_fips_endpoint``, and those of
+    ``_extra.patience``.
 
     :raises InvalidInputError: naming the field.
     """
@@ -83,7 +100,21 @@ def store_settings_from_extra(extra: Mapping[str, object]) -> S3Settings:
         read_timeout_s=seconds(extra, "read_timeout_s", defaults.read_timeout_s),
         patience=patience(extra),
         connections=connections(extra, defaults.connections),
+        expected_bucket_owner=_owner(extra.get("expected_bucket_owner")),
+        customer_key=CustomerKey.parse(extra[FIELD]) if extra.get(FIELD) else None,
+        unsigned=flag(extra, "unsigned", default=False),
+        accelerate=flag(extra, "use_accelerate_endpoint", default=False),
+        dual_stack=flag(extra, "use_dualstack_endpoint", default=False),
+        fips=flag(extra, "use_fips_endpoint", default=False),
     )
+
+
+def _owner(found: object) -> str | None:
+    if found is None or (isinstance(found, str) and _ACCOUNT.fullmatch(found)):
+        return found
+    # A number would have lost the zeros that it begins with.
+    accepted = "the 12 digits of an AWS account's id, as a text"
+    raise InvalidInputError("extra.expected_bucket_owner", found=found, accepted=accepted)
 
 
 def _capabilities(extra: Mapping[str, object]) -> Capabilities:
@@ -133,7 +164,14 @@ def client_config(settings: S3Settings) -> dict[str, object]:
     One attempt per call, because ``storage.layers.Retrying`` repeats them; no checksums of
     botocore's own, because ours travel with each call.
     """
+    asked = {
+        "use_dualstack_endpoint": settings.dual_stack,
+        "use_fips_endpoint": settings.fips,
+        "signature_version": UNSIGNED if settings.unsigned else None,
+    }
+    accelerated = {"use_accelerate_endpoint": True} if settings.accelerate else {}
     return {
+        **{name: value for name, value in asked.items() if value},
         "retries": {"total_max_attempts": 1, "mode": "standard"},
         "request_checksum_calculation": "when_required",
         "response_checksum_validation": "when_required",
@@ -144,5 +182,6 @@ def client_config(settings: S3Settings) -> dict[str, object]:
         "s3": {
             "addressing_style": settings.addressing_style,
             "payload_signing_enabled": settings.payload_signing,
+            **accelerated,
         },
     }

@@ -94,7 +94,7 @@ class Shapes:
         made: dict[str, str] = {}
         for name, value in parameters.items():
             if name in self._in_headers:
-                made[self._in_headers[name]] = value if isinstance(value, str) else str(value)
+                made[self._in_headers[name]] = value if isinstance(value, str) else _written(value)
             elif self._metadata and name == self._metadata[0]:
                 made.update({self._metadata[1] + key.lower(): text for key, text in value.items()})
             elif name not in self._in_query and name not in _APART:
@@ -126,6 +126,11 @@ class Shapes:
         if prefix:
             found[name] = metadata
         return found
+
+
+def _written(value: object) -> str:
+    """Return a value as botocore writes it into a header."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _placed(member: Any) -> tuple[str, str]:  # noqa: ANN401 - botocore's shapes

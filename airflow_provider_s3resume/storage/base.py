@@ -60,6 +60,8 @@ class Capabilities:
     :param trailers: the checksum of such a part can follow its bytes (not without TLS).
     :param reread_for_md5: a large object whose only digest is an MD5 of the whole is read a second
         time, in order, to compare it: the parts of a copy are read side by side.
+    :param customer_key: a mark of the customer-provided key that all objects are encrypted with,
+        which tells keys apart and is neither the key nor made of it alone; empty for no such key.
     """
 
     ordered_listing: bool = True
@@ -75,6 +77,7 @@ class Capabilities:
     streams_parts: bool = False
     trailers: bool = True
     reread_for_md5: bool = False
+    customer_key: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,13 +107,18 @@ class Condition:
 class WriteOptions:
     """What the user asked every written object to have.
 
-    :param encryption: ``AES256`` or ``aws:kms``; ``None`` leaves it to the bucket.
-    :param kms_key_id: only with ``aws:kms``.
+    :param encryption: ``AES256``, ``aws:kms`` or ``aws:kms:dsse``; ``None`` leaves it to the
+        bucket.
+    :param kms_key_id: only with one of the latter two.
+    :param acl: a canned ACL, such as ``bucket-owner-full-control``.
+    :param bucket_key: only with ``aws:kms``: whether the service asks KMS once for many objects.
     """
 
     storage_class: str | None = None
     encryption: str | None = None
     kms_key_id: str | None = None
+    acl: str | None = None
+    bucket_key: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

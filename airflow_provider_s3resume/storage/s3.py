@@ -39,6 +39,7 @@ from airflow_provider_s3resume.storage import _s3_listing
 from airflow_provider_s3resume.storage._headers import bare
 from airflow_provider_s3resume.storage._s3_bodies import StreamBody
 from airflow_provider_s3resume.storage._s3_calls import Calls, discover_region
+from airflow_provider_s3resume.storage._s3_common import Common
 from airflow_provider_s3resume.storage._s3_direct import open_direct
 from airflow_provider_s3resume.storage._s3_headers import (
     CHECKSUM_PARAMETERS,
@@ -110,10 +111,20 @@ class S3Store:
         self._capabilities = replace(self.settings.capabilities, trailers=tls)
         # Others let the attribute pass unseen: of their objects a HEAD has to be asked.
         self._lists_restores = _AMAZON.search(service) is not None
+        key = self.settings.customer_key
+        if key is not None:
+            key.keep_out_of_logs()
+            # "Common response headers": such an ETag is no MD5.
+            self._capabilities = replace(self._capabilities, md5_etags=False, customer_key=key.mark)
+        self._common = Common(
+            request_payer=self.settings.request_payer,
+            bucket_owner=self.settings.expected_bucket_owner,
+            customer_key=key,
+        )
         self._calls = Calls(
             client,
             bucket,
-            request_payer=self.settings.request_payer,
+            common=self._common,
             patience=self.settings.patience,
             direct=open_direct(client, bucket, self.settings.patience)
             if self.settings.direct
@@ -261,6 +272,7 @@ class S3Store:
             raw_headers=raw_headers(upload),
             **parameters,
         )
+        self._common.check_written(answer, "PutObject", self._calls.subject(key))
         return written(answer)
 
     def _put_parameters(
@@ -341,6 +353,8 @@ class S3Store:
         answer = self._calls.make(
             "UploadPart", key, UploadId=upload_id, PartNumber=part_number, **parameters
         )
+        # SeaweedFS says nothing of a key when an upload is begun, and of each part it does.
+        self._common.check_written(answer, "UploadPart", self._calls.subject(key))
         etag = bare(answer.get("ETag"))
         if etag is None:
             raise TransientStoreError("UploadPart", self._calls.subject(key), "no ETag in answer")

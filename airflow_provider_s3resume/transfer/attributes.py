@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from airflow_provider_s3resume.exceptions import (
     AccessDeniedError,
@@ -15,6 +15,8 @@ from airflow_provider_s3resume.exceptions import (
 from airflow_provider_s3resume.plan.manifest import dumps
 from airflow_provider_s3resume.plan.objects import ContentAttributes
 from airflow_provider_s3resume.storage.base import Condition, NewUpload, uri_of
+from airflow_provider_s3resume.transfer.losses import judged
+from airflow_provider_s3resume.transfer.options import options_of
 
 if TYPE_CHECKING:
     from airflow_provider_s3resume.plan.digests import ChecksumAlgorithm
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from airflow_provider_s3resume.transfer.context import CopyContext
 
 _LAST: list[NewUpload | None] = [None]
+_ASKED_LATER: Final = ("acl", "bucket_key")
 
 
 def upload_of(
@@ -34,9 +37,16 @@ def upload_of(
     *,
     full_object: bool,
 ) -> tuple[NewUpload, list[str]]:
-    """Return what the target object is made with, and a note for what cannot be carried over."""
-    attributes, notes = _carried(context, entry, info)
-    return _upload(attributes, context.config.options, algorithm, full_object), notes
+    """Return what the target object is made with, and a note for what cannot be carried over.
+
+    :raises AttributesLostError: if what cannot be carried over is to be an error.
+    :raises InvalidInputError: if the source's storage class is mapped to none.
+    """
+    attributes, losses = _carried(context, entry, info)
+    options = options_of(context, entry, info)
+    uri = uri_of(context.target, entry.target_key) if losses else ""
+    notes = judged(context.config, uri, losses, landed=False)
+    return _upload(attributes, options, algorithm, full_object), notes
 
 
 def _upload(
@@ -62,13 +72,22 @@ def _upload(
     return made
 
 
-def digest_of(upload: NewUpload) -> str:
+def digest_of(upload: NewUpload, customer_key: str = "") -> str:
     """Return what tells two ways apart in which an upload can be begun.
 
     An upload keeps what it was begun with: one begun otherwise cannot be gone on with (c19).
+
+    :param customer_key: see ``storage.base.Capabilities``: parts with another key are refused.
     """
     asked = asdict(upload)
     asked["algorithm"] = upload.algorithm.value if upload.algorithm else None
+    # What earlier versions did not know is left out where it is not asked for, so that uploads
+    # that they have begun are gone on with.
+    for name in _ASKED_LATER:
+        if asked["options"][name] is None:
+            del asked["options"][name]
+    if customer_key:
+        asked["customer_key"] = customer_key
     return hashlib.sha256(dumps(asked).encode("utf-8", "surrogatepass")).hexdigest()
 
 

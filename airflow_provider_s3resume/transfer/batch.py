@@ -41,6 +41,7 @@ from airflow_provider_s3resume.transfer.loading import (
     load_outcomes,
     outcomes_name,
 )
+from airflow_provider_s3resume.transfer.options import check_fits
 from airflow_provider_s3resume.transfer.outcomes import Outcome, Status
 from airflow_provider_s3resume.transfer.paces import Pace, Shared, pace_name, store_pace
 from airflow_provider_s3resume.transfer.pool import MemoryBudget, Workers
@@ -134,6 +135,7 @@ def copy_batch(
     :returns: the result, failures included: see :meth:`BatchResult.raise_for_failures`.
     """
     check_part_size(config.part_size, target.limits)
+    check_fits(config.options, target.capabilities)
     manifest = load_manifest(state, ref.manifest)
     check_age(manifest, now=now, max_age_s=config.max_manifest_age_s)
     check_sides(manifest, source, target)

@@ -8,7 +8,9 @@ from typing import Any
 
 from airflow_provider_s3resume.exceptions import InvalidInputError
 from airflow_provider_s3resume.plan.parts import DEFAULT_PART_SIZE, GIB, MIB
+from airflow_provider_s3resume.plan.storage_classes import ClassMapping
 from airflow_provider_s3resume.storage.base import WriteOptions
+from airflow_provider_s3resume.transfer.options import check_options
 
 MIN_MEMORY_BUDGET = 16 * MIB
 MIN_BYTES_PER_S = 64 * 1024
@@ -22,6 +24,17 @@ class OnSourceChange(enum.Enum):
     """
 
     START_OVER = "start_over"
+    FAIL = "fail"
+
+
+class OnUnsupportedAttribute(enum.Enum):
+    """What to do about metadata, tags and the like that the target does not hold (c19).
+
+    ``REPORT`` names them in the report; ``FAIL`` fails the object, before it is written where that
+    is known before. What a service refuses with an error is an error in either case.
+    """
+
+    REPORT = "report"
     FAIL = "fail"
 
 
@@ -39,6 +52,8 @@ class CopyConfig:
         as many that it sends to them; ``None`` for no limit. Whoever opens the stores applies it.
     :param max_requests_per_s: requests a second that a task makes to each of its stores.
     :param max_manifest_age_s: an older plan is refused.
+    :param storage_classes: gives each object a class by that of its source; ``None`` for that of
+        ``options``.
     """
 
     part_size: int = DEFAULT_PART_SIZE
@@ -54,6 +69,8 @@ class CopyConfig:
     on_source_change: OnSourceChange = OnSourceChange.START_OVER
     max_manifest_age_s: float = 7 * 24 * 3600.0
     options: WriteOptions = field(default_factory=WriteOptions)
+    storage_classes: ClassMapping | None = None
+    on_unsupported_attribute: OnUnsupportedAttribute = OnUnsupportedAttribute.REPORT
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work.
@@ -74,10 +91,7 @@ class CopyConfig:
             raise InvalidInputError(
                 "max_manifest_age_s", found=self.max_manifest_age_s, accepted="more than 0 seconds"
             )
-        if self.options.kms_key_id is not None and self.options.encryption != "aws:kms":
-            raise InvalidInputError(
-                "encryption", found=self.options.encryption, accepted="'aws:kms' with a kms_key_id"
-            )
+        check_options(self.options)
 
 
 def _whole(name: str, value: Any, least: int, most: int) -> None:  # noqa: ANN401 - user input

@@ -7,6 +7,7 @@ from os.path import commonprefix
 from typing import TYPE_CHECKING
 
 from airflow_provider_s3resume.exceptions import ObjectNotFoundError
+from airflow_provider_s3resume.plan.diff import Reason
 from airflow_provider_s3resume.plan.digests import Match, compare_etags, normal_etag
 from airflow_provider_s3resume.plan.objects import KeyRange, key_bytes
 from airflow_provider_s3resume.transfer.ahead import answers_in_order
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_LOST = frozenset({"AttributesLostError", "NotEncryptedError"})
+"""Errors of objects that are at the target, without what was asked for (c19)."""
+
 
 def found_at_target(
     target: ObjectStore, ref: BatchRef, entries: list[CopyEntry], before: Iterable[Outcome]
@@ -29,14 +33,17 @@ def found_at_target(
 
     The earlier attempt's outcomes are a hint; what counts is what the target lists now.
     """
-    hints = {outcome.key: outcome for outcome in before if outcome.status in LANDED}
+    known = {outcome.key: outcome for outcome in before}
+    hints = {key: outcome for key, outcome in known.items() if outcome.status in LANDED}
     there = target_etags(target, ref, entries)
     done: dict[str, Outcome] = {}
     for entry in entries:
         if entry.target_key not in there:
             continue
         size, etag = there[entry.target_key]
-        outcome = _still_landed(hints.get(entry.key), size, etag) or _equal(entry, size, etag)
+        outcome = _still_landed(hints.get(entry.key), size, etag)
+        if outcome is None and _by_digest(entry, known.get(entry.key)):
+            outcome = _equal(entry, size, etag)
         if outcome is not None:
             done[entry.key] = outcome
     log.info("earlier attempt: %d of %d objects are at the target", len(done), len(entries))
@@ -76,6 +83,12 @@ def _by_head(target: ObjectStore, entries: list[CopyEntry]) -> dict[str, tuple[i
         # One after the other they would take hours for the keys of a long list.
         answers = list(answers_in_order(entries, ask, stop=StopSignal()))
     return {entry.target_key: there for entry, there in answers if there is not None}
+
+
+def _by_digest(entry: CopyEntry, before: Outcome | None) -> bool:
+    """Tell whether digests say all about an object: not where its bytes were not what was wrong."""
+    lost = before is not None and before.error_kind in _LOST
+    return entry.reason != Reason.METADATA_DIFFERS.value and not lost
 
 
 def _still_landed(hint: Outcome | None, size: int, etag: str | None) -> Outcome | None:

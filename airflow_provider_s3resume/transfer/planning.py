@@ -46,6 +46,7 @@ from airflow_provider_s3resume.storage.base import uri_of
 from airflow_provider_s3resume.transfer.archived import refuse_archived, without_archived
 from airflow_provider_s3resume.transfer.colliding import refuse_collisions
 from airflow_provider_s3resume.transfer.comparing import Comparison
+from airflow_provider_s3resume.transfer.metadata import with_metadata
 from airflow_provider_s3resume.transfer.probing import check_promises, check_provable
 from airflow_provider_s3resume.transfer.proven import load_proven, pair_name
 from airflow_provider_s3resume.transfer.renamed import compared
@@ -412,6 +413,8 @@ def _actions(
     asked = Criterion.ETAG in request.rule.criteria
     pairs = load_proven(state, sides) if asked else iter(())
     actions = compared(comparison, request.renaming, pairs, chosen, sides.ranges)
+    if Criterion.METADATA in request.rule.criteria:
+        actions = with_metadata(actions, source, target)
     if request.archived is OnArchived.TRY:
         return actions
     return without_archived(actions, source, stop)

@@ -22,7 +22,6 @@ from airflow_provider_s3resume.plan.resume import (
     StartOver,
     decide,
 )
-from airflow_provider_s3resume.transfer.attributes import digest_of
 from airflow_provider_s3resume.transfer.checkpoints import Stored
 from airflow_provider_s3resume.transfer.cleanup import stray_notes
 from airflow_provider_s3resume.transfer.context import Landed
@@ -86,7 +85,7 @@ def _resume(copy: CopySubject, stored: Stored) -> Prepared | Landed:
         target_uri=copy.target_uri,
         identity=copy.source.identity,
         algorithm=copy.algorithm_name,
-        asked=digest_of(copy.upload()[0]),
+        asked=copy.asked(),
         listed=listed,
         source_algorithm=copy.source_algorithm_name,
     )
@@ -144,7 +143,6 @@ def _begin(
 ) -> Prepared:
     context = copy.context
     layout, notes = layout_of_copy(context, copy.source, copy.info, copy.lookups.first_part.answer)
-    upload, _ = copy.upload()
     intent = Checkpoint(
         source_uri=copy.source_uri,
         target_uri=copy.target_uri,
@@ -155,7 +153,7 @@ def _begin(
         uploads_before=copy.lookups.uploads.answer(),
         superseded=superseded,
         started=context.started,
-        asked=digest_of(upload),
+        asked=copy.asked(),
         source_algorithm=copy.source_algorithm_name,
     )
     return Prepared(

@@ -20,9 +20,11 @@ from airflow_provider_s3resume.plan.digests import (
     normal_etag,
 )
 from airflow_provider_s3resume.plan.parts import MIB
+from airflow_provider_s3resume.plan.written import DSSE
 from airflow_provider_s3resume.storage.base import uri_of
 from airflow_provider_s3resume.transfer.hashing import Hasher, hex_of
 from airflow_provider_s3resume.transfer.layouts import part_by_part
+from airflow_provider_s3resume.transfer.losses import header_losses
 from airflow_provider_s3resume.transfer.outcomes import Proof
 
 if TYPE_CHECKING:
@@ -299,23 +301,7 @@ def attribute_notes(
             f"{found.encryption or 'none'}: the target ignored the request, or somebody else wrote "
             "the object. Ask for no encryption there, or use a target that has it"
         )
-    notes: list[str] = []
-    names = (
-        "content_type",
-        "content_encoding",
-        "content_language",
-        "content_disposition",
-        "cache_control",
-        "expires",
-    )
-    for name in names:
-        want, have = getattr(asked.attributes, name), getattr(found.attributes, name)
-        if want is not None and want != have:
-            notes.append(f"{name} {want!r} is {have!r} at the target")
-    wanted, held = dict(asked.attributes.metadata), dict(found.attributes.metadata)
-    if {k.lower(): v for k, v in wanted.items()} != {k.lower(): v for k, v in held.items()}:
-        lost = sorted(set(wanted) - set(held)) or sorted(wanted)
-        notes.append(f"metadata differs at the target: {', '.join(lost)}")
+    notes = header_losses(asked.attributes, found.attributes)
     if found.tag_count is not None and found.tag_count != len(asked.attributes.tags):
         notes.append(f"{len(asked.attributes.tags)} tags are {found.tag_count} at the target")
     if options.storage_class and (found.storage_class or "STANDARD") != options.storage_class:
@@ -324,11 +310,15 @@ def attribute_notes(
         notes.append(f"encryption {options.encryption} is {found.encryption}")
     if options.kms_key_id and _other_key(options.kms_key_id, found.kms_key):
         notes.append(f"encryption key {options.kms_key_id} is {found.kms_key}")
+    if options.bucket_key is not None and options.bucket_key is not found.bucket_key:
+        notes.append(f"bucket key {options.bucket_key} is {found.bucket_key}")
     return notes
 
 
 def _covers(found: str | None, asked: str) -> bool:
     """Tell whether an object has the encryption asked for, or a stronger one."""
+    if asked == DSSE:
+        return found == DSSE
     kms = (found or "").startswith("aws:kms")
     return kms if asked.startswith("aws:kms") else kms or found == asked
 

@@ -29,6 +29,7 @@ from airflow_provider_s3resume.storage.base import WriteOptions, uri_of
 from airflow_provider_s3resume.transfer.attributes import carries_tags, condition_of, upload_of
 from airflow_provider_s3resume.transfer.context import CopyContext, Landed
 from airflow_provider_s3resume.transfer.hashing import checksum_of, md5_hex
+from airflow_provider_s3resume.transfer.losses import judged
 from airflow_provider_s3resume.transfer.outcomes import Proof, Status
 from airflow_provider_s3resume.transfer.proving import (
     PLAIN_ENCRYPTION,
@@ -260,13 +261,20 @@ class SinglePut:
         )
 
     def _note_what_is_lost(self, upload: NewUpload) -> None:
-        """Look at the target if more than a content type was asked for (c19)."""
+        """Look at the target if more than a content type was asked for (c19).
+
+        :raises AttributesLostError: if what is lost is to be an error.
+        """
         if _is_type_alone(upload):
             return
         found = look(self._context.target, self._entry.target_key)
         if found is not None:
-            asked = replace(self._info, attributes=upload.attributes)
-            self._notes += attribute_notes(self._uri, asked, found, upload.options)
+            self._note_losses(upload, found)
+
+    def _note_losses(self, upload: NewUpload, found: ObjectInfo) -> None:
+        asked = replace(self._info, attributes=upload.attributes)
+        losses = attribute_notes(self._uri, asked, found, upload.options)
+        self._notes += judged(self._context.config, self._uri, losses, landed=True)
 
     def _check_read(self) -> None:
         """Read again, then refuse, bytes that the source's own full-object checksum is not of.
@@ -338,6 +346,9 @@ class SinglePut:
         if found is not None and is_expected(found, expected):
             status = Status.COPIED if lost else Status.ALREADY_THERE
             unprotected = lost and self._condition is None
+            # Whoever wrote it may have been asked for other things.
+            if self._upload is not None:
+                self._note_losses(self._upload, found)
             return self._landed(status, found, unprotected=unprotected, arrived=True)
         if not lost:
             seen = f"ETag {found.etag}, {found.size} bytes" if found else "no object"

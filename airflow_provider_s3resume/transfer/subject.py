@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from airflow_provider_s3resume.exceptions import S3ResumeError
 from airflow_provider_s3resume.plan.digests import COMBINABLE, ChecksumAlgorithm, normal_etag
 from airflow_provider_s3resume.storage.base import uri_of
-from airflow_provider_s3resume.transfer.attributes import upload_of
+from airflow_provider_s3resume.transfer.attributes import digest_of, upload_of
 from airflow_provider_s3resume.transfer.context import CopyContext, Landed
+from airflow_provider_s3resume.transfer.losses import judged
 from airflow_provider_s3resume.transfer.outcomes import Proof, Status
 from airflow_provider_s3resume.transfer.proving import (
     PLAIN_ENCRYPTION,
@@ -105,6 +106,10 @@ class CopySubject:
             )
         return self._made
 
+    def asked(self) -> str:
+        """Return what tells this way of beginning the upload from others."""
+        return digest_of(self.upload()[0], self.context.target.capabilities.customer_key)
+
     def expected(self, parts: Sequence[PartRecord]) -> Expected:
         """Return what the target object has to be, if it is made of these parts."""
         expected = expected_of(self.info.size, parts, self.algorithm, self.source_algorithm)
@@ -123,10 +128,14 @@ class CopySubject:
         return list(dict.fromkeys(self.context.target.list_parts(self.key, upload_id)))
 
     def lost(self, found: ObjectInfo) -> list[str]:
-        """Return what was asked for and is not on the object at the target (c19)."""
+        """Return what was asked for and is not on the object at the target (c19).
+
+        :raises AttributesLostError: if that is to be an error.
+        """
         upload, _ = self.upload()
         asked = replace(self.info, attributes=upload.attributes)
-        return attribute_notes(self.uri, asked, found, upload.options)
+        losses = attribute_notes(self.uri, asked, found, upload.options)
+        return judged(self.context.config, self.uri, losses, landed=True)
 
     def landed_elsewhere(self) -> Landed | None:
         """Return the target object if it is provably what this copy would have made."""

@@ -31,7 +31,10 @@ NAMES = st.text(
     max_size=4,
 )
 RULES = st.sampled_from(
-    [DiffRule.parse(text) for text in ("size", "size+etag", "size+newer", "size+etag+newer")]
+    [
+        DiffRule.parse(text)
+        for text in ("size", "size+etag", "size+newer", "size+etag+newer", "size+etag+metadata")
+    ]
 )
 PREFIXES = st.sampled_from(["", "p/", "\U0001f600/", "p"])
 

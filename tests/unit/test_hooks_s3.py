@@ -19,7 +19,8 @@ from airflow_provider_s3resume.exceptions import (
     S3ResumeError,
 )
 from airflow_provider_s3resume.hooks import _amazon
-from airflow_provider_s3resume.hooks._amazon import RenewableStore, service_of
+from airflow_provider_s3resume.hooks._amazon import RenewableStore
+from airflow_provider_s3resume.hooks._services import service_of
 from airflow_provider_s3resume.hooks.s3 import S3ResumeHook
 from airflow_provider_s3resume.storage.oss import service_of as oss_service_of
 from airflow_provider_s3resume.storage.s3 import S3Store
@@ -263,6 +264,23 @@ def test_c42_no_secret_is_in_logs_or_texts_of_a_hook(
             "https://oss-cn-hangzhou.aliyuncs.com",
         ),
         ("https://s3.oss-accelerate.aliyuncs.com", "https://s3.oss-accelerate.aliyuncs.com"),
+        ("https://s3-accelerate.amazonaws.com", "https://s3.amazonaws.com"),
+        ("https://s3-accelerate.dualstack.amazonaws.com", "https://s3.amazonaws.com"),
+        ("https://s3.dualstack.eu-west-1.amazonaws.com", "https://s3.amazonaws.com"),
+        ("https://s3-fips.dualstack.us-east-1.amazonaws.com", "https://s3.amazonaws.com"),
+        ("https://s3-eu-west-1.amazonaws.com", "https://s3.amazonaws.com"),
+        ("https://n-1.s3-accesspoint.eu-west-1.amazonaws.com", "https://s3.amazonaws.com"),
+        ("https://x.mrap.accesspoint.s3-global.amazonaws.com", "https://s3.amazonaws.com"),
+        ("https://s3.dualstack.cn-north-1.amazonaws.com.cn", "https://s3.amazonaws.com.cn"),
+        ("https://s3.eusc-de-east-1.amazonaws.eu", "https://s3.amazonaws.eu"),
+        ("https://s3.us-gov-east-1.amazonaws.com", "https://s3.us-gov-west-1.amazonaws.com"),
+        ("https://s3-fips.us-gov-west-1.amazonaws.com", "https://s3.us-gov-west-1.amazonaws.com"),
+        ("https://s3-us-gov-west-1.amazonaws.com", "https://s3.us-gov-west-1.amazonaws.com"),
+        ("https://s3-gw.eu-west-1.elb.amazonaws.com", "https://s3-gw.eu-west-1.elb.amazonaws.com"),
+        (
+            "http://ec2-1-2-3-4.compute-1.amazonaws.com:9000",
+            "http://ec2-1-2-3-4.compute-1.amazonaws.com:9000",
+        ),
         ("https://notamazonaws.com", "https://notamazonaws.com"),
     ],
 )
@@ -329,7 +347,7 @@ def test_a_bucket_of_amazon_is_reached_in_its_own_region(
     """Where the connection names neither a region nor a host, the service is asked."""
     asked: list[str] = []
 
-    def discover(_client: object, bucket: str) -> str:
+    def discover(_client: object, bucket: str, _owner: str | None) -> str:
         asked.append(bucket)
         return "eu-north-1"
 
@@ -345,7 +363,7 @@ def test_a_region_that_cannot_be_found_out_is_left_to_the_first_call(
 ) -> None:
     """The error of the first real call says more than one of a question about the region."""
 
-    def refuse(_client: object, bucket: str) -> str:
+    def refuse(_client: object, bucket: str, _owner: str | None) -> str:
         raise AccessDeniedError("HeadBucket", bucket, "AccessDenied")
 
     monkeypatch.setattr(_amazon, "discover_region", refuse)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import io
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -12,6 +14,7 @@ import pytest
 
 from airflow_provider_s3resume.plan.digests import Checksum, ChecksumAlgorithm
 from airflow_provider_s3resume.plan.objects import ByteRange, ContentAttributes, SourceIdentity
+from airflow_provider_s3resume.storage._customer_key import CustomerKey
 from airflow_provider_s3resume.storage._s3_headers import CHECKSUM_PARAMETERS
 from airflow_provider_s3resume.storage.base import Condition, NewUpload, WriteOptions
 from airflow_provider_s3resume.storage.s3 import S3Settings, S3Store
@@ -38,6 +41,8 @@ FRAMES = frozenset(
         "x-amz-sdk-checksum-algorithm",  # tells what the trailer's name tells
     }
 )
+CUSTOMER = "x-amz-server-side-encryption-customer-"
+KEY = base64.b64encode(bytes(range(32))).decode()
 Call = Callable[[S3Store], object]
 
 
@@ -93,6 +98,10 @@ CALLS: dict[str, Call] = {
     "put expires never": put(attributes={"expires": "-1"}),
     "put class": put(options={"storage_class": "STANDARD_IA", "encryption": "AES256"}),
     "put kms": put(options={"encryption": "aws:kms", "kms_key_id": "arn:aws:kms:x:1:key/2"}),
+    "put dsse": put(options={"encryption": "aws:kms:dsse", "kms_key_id": "alias/mine"}),
+    "put bucket key": put(options={"encryption": "aws:kms", "bucket_key": True}),
+    "put no bucket key": put(options={"encryption": "aws:kms", "bucket_key": False}),
+    "put acl": put(options={"acl": "bucket-owner-full-control"}),
     "put absent": put(condition=Condition(absent=True)),
     "put match": put(condition=Condition(etag="e-2")),
     "put md5": put(content_md5="1B2M2Y8AsgTpgAmY7PhCfg=="),
@@ -114,7 +123,9 @@ Sides = Callable[..., tuple[Recorder, S3Store]]
 def said(asked: Asked) -> bytes:
     """Answer what each call is content with."""
     if asked.method == "PUT":
-        return answer(200, etag='"e"')
+        algorithm = asked.headers.get(f"{CUSTOMER}algorithm", "")
+        more: dict[str, Any] = {f"{CUSTOMER}algorithm": algorithm}
+        return answer(200, etag='"e"', **more)
     span = asked.headers.get("range")
     if span is None:
         return answer(200, b"data", etag='"e"', last_modified=MOMENT)
@@ -128,9 +139,14 @@ def sides(certificate_of_servers: Certificate) -> Iterator[Sides]:
     servers = Servers(certificate_of_servers)
 
     @functools.cache
-    def make(*, direct: bool, secure: bool, payer: bool) -> tuple[Recorder, S3Store]:
+    def make(
+        *, direct: bool, secure: bool, payer: bool, access: bool = False
+    ) -> tuple[Recorder, S3Store]:
         server = servers.recorder(said, secure=secure)
         settings = S3Settings(addressing_style="path", request_payer=payer)
+        if access:
+            key = CustomerKey.parse(KEY)
+            settings = replace(settings, expected_bucket_owner="012345678901", customer_key=key)
         store = store_of(server, direct=direct, settings=settings, aws_session_token="a-token")
         return server, store
 
@@ -139,12 +155,12 @@ def sides(certificate_of_servers: Certificate) -> Iterator[Sides]:
 
 
 def both(
-    sides: Sides, call: Call, *, secure: bool = False, payer: bool = False
+    sides: Sides, call: Call, *, secure: bool = False, payer: bool = False, access: bool = False
 ) -> tuple[Asked, Asked]:
     """Make a call directly, and by botocore; return what was sent."""
     found: list[Asked] = []
     for direct in (True, False):
-        server, store = sides(direct=direct, secure=secure, payer=payer)
+        server, store = sides(direct=direct, secure=secure, payer=payer, access=access)
         before = len(server.requests)
         call(store)
         assert len(server.requests) == before + 1
@@ -182,6 +198,17 @@ def test_a_call_is_sent_as_botocore_sends_it(sides: Sides, name: str, *, payer: 
     assert compared(ours) == compared(theirs)
     assert ("x-amz-request-payer" in ours.headers) is payer
     assert ours.headers["user-agent"].startswith("Boto3/")
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_what_a_connection_adds_is_sent_as_botocore_sends_it(sides: Sides, name: str) -> None:
+    """The owner of the bucket, and a customer-provided key with its MD5."""
+    ours, theirs = both(sides, CALLS[name], access=True)
+    assert (ours.method, place(ours), ours.body) == (theirs.method, place(theirs), theirs.body)
+    assert compared(ours) == compared(theirs)
+    assert ours.headers["x-amz-expected-bucket-owner"] == "012345678901"
+    assert ours.headers[f"{CUSTOMER}key"] == KEY
+    assert len(ours.headers[f"{CUSTOMER}key-md5"]) == 24
 
 
 @pytest.mark.parametrize("span", [ByteRange(start=0, stop=4), ByteRange(start=7, stop=11)])
