@@ -24,7 +24,7 @@ def get_provider_info() -> dict[str, Any]:
                 "tags": ["protocol"],
             }
         ],
-        "hooks": [_modules("hooks", "oss", "s3")],
+        "hooks": [_modules("hooks", "local", "oss", "s3")],
         "operators": [
             _modules(
                 "operators",
@@ -33,7 +33,11 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "sensors": [_modules("sensors", "bucket_diff")],
         "triggers": [_modules("triggers", "bucket_diff")],
-        "connection-types": [_connection_type(), *_oss_connection_types()],
+        "connection-types": [
+            _connection_type(),
+            *_oss_connection_types(),
+            _local_connection_type(),
+        ],
     }
 
 
@@ -184,6 +188,46 @@ def _oss_connection_fields() -> dict[str, Any]:
         "signature_version": _field("Signature", "", "string", "v4 v1"),
         "symlinks": _field(
             "Symlinks", "Copy what they point at, or report them.", "string", "follow report"
+        ),
+        "requests_per_second": _field("Requests per second", "At most, per task.", "integer"),
+        "bytes_per_second": _field("Bytes per second", "At most, per task.", "integer"),
+    }
+
+
+def _local_connection_type() -> dict[str, Any]:
+    return {
+        "connection-type": "s3resume_local",
+        "hook-class-name": f"{PACKAGE}.hooks.local.LocalResumeHook",
+        "hook-name": "Local folder (s3resume)",
+        "conn-fields": _local_connection_fields(),
+        "ui-field-behaviour": {
+            "hidden-fields": ["host", "port", "login", "password", "schema"],
+            "relabeling": {},
+            "placeholders": {"extra": '{"path": "/data", "symlinks": "report"}'},
+        },
+    }
+
+
+def _local_connection_fields() -> dict[str, Any]:
+    """Return the fields that the form shows; all that a connection can say goes into the extra."""
+    return {
+        "path": _field(
+            "Folder", "Every file:// URI has to lie in it. All workers see the same.", "string"
+        ),
+        "symlinks": _field(
+            "Symlinks",
+            "In a folder that is read: name them in the report, follow those that stay in it, or "
+            "fail.",
+            "string",
+            "report follow fail",
+        ),
+        "directory_markers": _field(
+            "Directories are objects",
+            "Of no bytes, whose key ends with a slash; so that empty ones are kept, too.",
+            "boolean",
+        ),
+        "guess_content_type": _field(
+            "Guess content types", "Of what is uploaded, by the end of the name.", "boolean"
         ),
         "requests_per_second": _field("Requests per second", "At most, per task.", "integer"),
         "bytes_per_second": _field("Bytes per second", "At most, per task.", "integer"),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_provider_s3resume.hooks.s3 import S3ResumeHook
+from airflow_provider_s3resume.hooks.sides import check_state_conn_id, open_folder
 from airflow_provider_s3resume.plan.sides import parse_target
 
 if TYPE_CHECKING:
@@ -46,8 +47,13 @@ class Target:
         from airflow_provider_s3resume.transfer.state import StateLocation  # noqa: PLC0415 - SDKs
 
         target, state = parse_target(self.uri, self.state_uri)
-        hook = S3ResumeHook(self.conn_id, parameter="target_conn_id")
-        store = kept = hook.get_store(target.bucket, wait=wait)
+        if target.scheme == "file":
+            check_state_conn_id(self.state_conn_id)
+            more = {"wait": wait, "writes": True}
+            store = kept = open_folder(self.conn_id, "target_conn_id", target, more)
+        else:
+            hook = S3ResumeHook(self.conn_id, parameter="target_conn_id")
+            store = kept = hook.get_store(target.bucket, wait=wait)
         state_conn_id = self.state_conn_id or self.conn_id
         if (state_conn_id, state.bucket) != (self.conn_id, target.bucket):
             state_hook = S3ResumeHook(state_conn_id, parameter="state_conn_id")

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_s3resume.exceptions import InvalidInputError
+from airflow_provider_s3resume.hooks.local import LocalResumeHook
 from airflow_provider_s3resume.hooks.oss import OSSResumeHook
 from airflow_provider_s3resume.hooks.s3 import S3ResumeHook
 from airflow_provider_s3resume.plan.sides import (
@@ -66,8 +67,8 @@ class Sides:
 
     :param state_conn_id: ``None`` for the target's.
     :param state_uri: ``None`` for ``.s3resume/`` in the target bucket.
-    :param symlinks: ``follow`` or ``report``, for an ``oss://`` source; ``None`` for what its
-        connection says.
+    :param symlinks: ``follow`` or ``report``, for an ``oss://`` or ``file://`` source, of the
+        latter also ``fail``; ``None`` for what its connection says.
     """
 
     source_conn_id: str | None
@@ -122,16 +123,29 @@ class Sides:
         from airflow_provider_s3resume.transfer.state import StateLocation  # noqa: PLC0415 - SDKs
 
         check_symlinks(places.source, self.symlinks)
-        if places.source.scheme == "oss":
-            source = self._oss_source(places.source, given)
-        else:
-            source = _store(self.source_conn_id, "source_conn_id", places.source, given)
-        target = _store(self.target_conn_id, "target_conn_id", places.target, given)
+        if places.target.scheme == "file":
+            check_state_conn_id(self.state_conn_id)
+        source = self._source(places.source, given)
+        target = self._target(places.target, given)
         state_conn_id, kept = self.state_conn_id or self.target_conn_id, target
         if (state_conn_id, places.state.bucket) != (self.target_conn_id, places.target.bucket):
             kept = _store(state_conn_id, "state_conn_id", places.state, given)
         state = StateLocation(kept, places.state.prefix)
         return OpenSides(places=places, source=source, target=target, state=state)
+
+    def _source(self, place: Location, given: Mapping[str, Any]) -> ObjectStore:
+        if place.scheme == "oss":
+            return self._oss_source(place, given)
+        if place.scheme == "file":
+            more = {**given, "symlinks": self.symlinks}
+            return open_folder(self.source_conn_id, "source_conn_id", place, more)
+        return _store(self.source_conn_id, "source_conn_id", place, given)
+
+    def _target(self, place: Location, given: Mapping[str, Any]) -> ObjectStore:
+        if place.scheme == "file":
+            more = {**given, "writes": True}
+            return open_folder(self.target_conn_id, "target_conn_id", place, more)
+        return _store(self.target_conn_id, "target_conn_id", place, given)
 
     def _oss_source(self, place: Location, given: Mapping[str, Any]) -> ObjectStore:
         if self.source_conn_id is None:
@@ -243,6 +257,33 @@ def _store(
     conn_id: str | None, parameter: str, place: Location, given: Mapping[str, Any]
 ) -> ObjectStore:
     return S3ResumeHook(conn_id, parameter=parameter).get_store(place.bucket, **given)
+
+
+def open_folder(
+    conn_id: str | None, parameter: str, place: Location, given: Mapping[str, Any]
+) -> ObjectStore:
+    """Return the folder of a place, which may be that of one file, as a store.
+
+    :raises InvalidInputError: naming the parameter.
+    """
+    if conn_id is None:
+        accepted = (
+            "the id of a connection of type 's3resume_local' or 'fs': it says which folder file:// "
+            "URIs may lie in"
+        )
+        raise InvalidInputError(parameter, found=None, accepted=accepted)
+    folder = place.prefix[: place.prefix.rfind("/") + 1]
+    return LocalResumeHook(conn_id, parameter=parameter).get_store(folder, **given)
+
+
+def check_state_conn_id(state_conn_id: str | None) -> None:
+    """Refuse to keep the state of a target that is a folder with that folder's connection.
+
+    :raises InvalidInputError: naming ``state_conn_id``.
+    """
+    if state_conn_id is None:
+        accepted = "the id of a connection to the state location's bucket: the target is a folder"
+        raise InvalidInputError("state_conn_id", found=None, accepted=accepted)
 
 
 def _services(opened: OpenSides) -> Services:

@@ -25,18 +25,20 @@ class SidesOperator(BaseOperator):
     """An operator that names a source, a target and a state location.
 
     :param source_conn_id: connection of type ``aws`` or ``s3resume`` for an ``s3://`` source,
-        ``oss`` or ``s3resume_oss`` for an ``oss://`` source.
-    :param source_uri: ``s3://bucket/prefix/`` or ``oss://bucket/prefix/``; nothing in it is
-        decoded.
-    :param target_conn_id: connection of type ``aws`` or ``s3resume``.
-    :param target_uri: ``s3://bucket/prefix/``; the part of a key behind the source prefix is put
-        behind this prefix.
-    :param state_conn_id: connection of the state location, by default the target's.
+        ``oss`` or ``s3resume_oss`` for an ``oss://`` source, ``s3resume_local`` or ``fs`` for a
+        ``file://`` one.
+    :param source_uri: ``s3://bucket/prefix/``, ``oss://bucket/prefix/`` or ``file:///folder/``;
+        nothing in it is decoded.
+    :param target_conn_id: connection of type ``aws`` or ``s3resume``, or of a folder's.
+    :param target_uri: ``s3://bucket/prefix/`` or ``file:///folder/``; the part of a key behind the
+        source prefix is put behind this prefix.
+    :param state_conn_id: connection of the state location, by default the target's; a target that
+        is a folder needs one, and ``state_uri``.
     :param state_uri: where manifests, checkpoints and reports are kept, by default
         ``.s3resume/`` in the target bucket.
-    :param symlinks: what to do about links in an ``oss://`` source: ``follow`` (copy what they
-        point at) or ``report`` (skip them, named in the report); by default what its connection
-        says.
+    :param symlinks: what to do about links in an ``oss://`` or ``file://`` source: ``follow`` (copy
+        what they point at) or ``report`` (skip them, named in the report), in a folder also
+        ``fail``; by default what its connection says.
     """
 
     template_fields: Sequence[str] = SIDES_FIELDS

@@ -22,6 +22,7 @@ from airflow_provider_s3resume.transfer.stopping import StopSignal
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_s3resume.plan.objects import Location
     from airflow_provider_s3resume.storage.layers import Budget
     from airflow_provider_s3resume.transfer.batch import BatchResult
     from airflow_provider_s3resume.transfer.config import CopyConfig
@@ -324,6 +325,12 @@ def _bucket_sides(sides: Sides) -> Sides:
     target = parse_object(sides.target_uri, "target_uri")
     return replace(
         sides,
-        source_uri=f"{source.scheme}://{source.bucket}/",
-        target_uri=f"{target.scheme}://{target.bucket}/",
+        source_uri=_around(source),
+        target_uri=_around(target),
     )
+
+
+def _around(place: Location) -> str:
+    """Return the URI of the bucket of an object, or of the folder that a file is in."""
+    folder = place.prefix[: place.prefix.rfind("/") + 1] if place.scheme == "file" else ""
+    return f"{place.scheme}://{place.bucket}/{folder}"

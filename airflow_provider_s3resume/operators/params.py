@@ -15,7 +15,7 @@ from airflow_provider_s3resume.operators.selection_params import (
 )
 from airflow_provider_s3resume.plan.archives import OnArchived
 from airflow_provider_s3resume.plan.parts import DEFAULT_PART_SIZE, MIB
-from airflow_provider_s3resume.plan.sides import SYMLINKS
+from airflow_provider_s3resume.plan.sides import LOCAL_SYMLINKS, SYMLINKS
 from airflow_provider_s3resume.plan.storage_classes import S3_CLASSES, SOURCE
 from airflow_provider_s3resume.plan.written import ACLS, ENCRYPTIONS
 
@@ -28,7 +28,17 @@ DEFAULT_MEMORY_BUDGET = 128 * MIB
 _CONN_TYPES = {
     "s3": "`aws` or `s3resume`, for an `s3://` source",
     "oss": "`oss` or `s3resume_oss`, for an `oss://` source",
+    "file": "`s3resume_local` or `fs`, for a `file://` source",
 }
+FILE_PATTERN = r"^file:///[^/].*/$"
+
+_FOLDER_TO_READ = (
+    "Folder to read, such as `file:///data/exports/`. All workers have to see it under this path."
+)
+_FOLDER_TO_WRITE = (
+    "Folder to write, such as `file:///data/imports/`. All workers have to see it under this path. "
+    "What stands behind the source prefix in a key is the path in it."
+)
 
 SIDES_FROM_PARAMS: Mapping[str, Any] = {
     "source_conn_id": "{{ params.source_conn_id }}",
@@ -42,6 +52,13 @@ OSS_SIDES_FROM_PARAMS: Mapping[str, Any] = {
     "symlinks": "{{ params.symlinks or '' }}",
 }
 """For DAGs that take :func:`symlinks_params` too: their source is always ``oss://``."""
+LOCAL_SOURCE_FROM_PARAMS = OSS_SIDES_FROM_PARAMS
+"""The same for DAGs whose source is always ``file://``."""
+LOCAL_TARGET_FROM_PARAMS: Mapping[str, Any] = {
+    **SIDES_FROM_PARAMS,
+    "state_conn_id": "{{ params.state_conn_id }}",
+}
+"""For DAGs that take :func:`state_conn_params` too: their target is always ``file://``."""
 PLANNING_FROM_PARAMS: Mapping[str, Any] = {
     "rule": "{{ params.rule }}",
     "plan_only": "{{ params.dry_run }}",
@@ -81,10 +98,12 @@ def sides_params(
     target_uri: str,
     state_uri: str | None = None,
     source_schemes: Sequence[str] = ("s3", "oss"),
+    target_scheme: str = "s3",
 ) -> dict[str, Param]:
     """Return the parameters that name both sides and the state location, with these defaults.
 
     :param source_schemes: which URIs the form takes as a source.
+    :param target_scheme: and as a target: ``s3`` or ``file``.
     """
     types = [_CONN_TYPES[scheme] for scheme in source_schemes]
     return {
@@ -97,40 +116,84 @@ def sides_params(
         "source_uri": _uri(
             source_uri,
             "Source",
-            f"Bucket and prefix to read, such as `{source_schemes[0]}://bucket/prefix/`.",
+            _FOLDER_TO_READ
+            if source_schemes == ["file"]
+            else f"Bucket and prefix to read, such as `{source_schemes[0]}://bucket/prefix/`.",
             schemes=source_schemes,
         ),
-        **target_params(target_conn_id=target_conn_id, target_uri=target_uri, state_uri=state_uri),
+        **target_params(
+            target_conn_id=target_conn_id,
+            target_uri=target_uri,
+            state_uri=state_uri,
+            scheme=target_scheme,
+        ),
     }
 
 
 def target_params(
-    *, target_conn_id: str, target_uri: str, state_uri: str | None = None
+    *, target_conn_id: str, target_uri: str, state_uri: str | None = None, scheme: str = "s3"
 ) -> dict[str, Param]:
-    """Return the parameters that name the target and the state location, with these defaults."""
+    """Return the parameters that name the target and the state location, with these defaults.
+
+    :param scheme: of the target: ``s3``, or ``file``, which needs a state location.
+    """
+    types = _CONN_TYPES[scheme].partition(",")[0]
     return {
         "target_conn_id": _text(
-            target_conn_id,
-            "Target connection",
-            "Id of a connection of type `aws` or `s3resume`.",
-            "Target",
+            target_conn_id, "Target connection", f"Id of a connection of type {types}.", "Target"
         ),
         "target_uri": _uri(
             target_uri,
             "Target",
-            "Bucket and prefix to write, on S3 or a compatible service. What stands behind the "
-            "source prefix in a key is put behind this prefix. It must end with `/` (or be empty) "
-            "just as the source does.",
+            _FOLDER_TO_WRITE
+            if scheme == "file"
+            else "Bucket and prefix to write, on S3 or a compatible service. What stands behind "
+            "the source prefix in a key is put behind this prefix. It must end with `/` (or be "
+            "empty) just as the source does.",
+            schemes=[scheme],
         ),
         "state_uri": Param(
             state_uri,
-            type=["null", "string"],
+            type="string" if scheme == "file" else ["null", "string"],
             pattern=URI_PATTERN,
             title="State location",
-            description_md="Where manifests, checkpoints and reports are kept. Empty: `.s3resume/` "
+            description_md="Where manifests, checkpoints and reports are kept, in a bucket."
+            if scheme == "file"
+            else "Where manifests, checkpoints and reports are kept. Empty: `.s3resume/` "
             "in the target bucket. A bucket of its own is the better choice.",
             section="Target",
         ),
+    }
+
+
+def state_conn_params(default: str) -> dict[str, Param]:
+    """Return the parameter that names the connection of the state location, with this default."""
+    return {
+        "state_conn_id": _text(
+            default,
+            "State connection",
+            "Id of the connection of the state location, of type `aws` or `s3resume`.",
+            "Target",
+        )
+    }
+
+
+def local_symlinks_params(default: str | None = None) -> dict[str, Param]:
+    """Return the parameter that says what is done about links in a ``file://`` source.
+
+    :param default: ``None`` for what the source's connection says.
+    """
+    return {
+        "symlinks": Param(
+            default,
+            type=["null", "string"],
+            enum=[None, *LOCAL_SYMLINKS],
+            title="Symlinks",
+            description_md="`report`: copy nothing, and name the link in the report; `follow`: "
+            "copy what it leads to, if that lies in the folder of the connection; `fail`: refuse "
+            "each by name. Empty: what the connection says, which is `report` if it says nothing.",
+            section="Source",
+        )
     }
 
 
@@ -346,12 +409,16 @@ def _text(default: str, title: str, description: str, section: str) -> Param:
 
 
 def _uri(default: str, section: str, description: str, schemes: Sequence[str] = ("s3",)) -> Param:
+    pattern = URI_PATTERN.replace("s3", f"({'|'.join(schemes)})", 1)
+    examples = [f"{scheme}://bucket/{end}" for scheme in schemes for end in ("", "prefix/")]
+    if list(schemes) == ["file"]:
+        pattern, examples = FILE_PATTERN, ["file:///data/", "file:///data/exports/"]
     return Param(
         default,
         type="string",
-        pattern=URI_PATTERN.replace("s3", f"({'|'.join(schemes)})", 1),
+        pattern=pattern,
         title=f"{section} URI",
         description_md=description,
-        examples=[f"{scheme}://bucket/{end}" for scheme in schemes for end in ("", "prefix/")],
+        examples=examples,
         section=section,
     )

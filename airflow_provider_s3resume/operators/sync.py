@@ -46,7 +46,7 @@ def sync_task_group(
 ) -> TaskGroup:
     """Return a group of the five tasks of a sync, for use inside a DAG.
 
-    :param symlinks: of an ``oss://`` source: ``follow`` or ``report``.
+    :param symlinks: of an ``oss://`` or ``file://`` source: ``follow`` or ``report``, or ``fail``.
     :param planning: ``rule``, ``max_objects``, ``max_bytes``, ``max_batches``, ``plan_only``,
         ``selection``, ``archived``, ``key_mapping``, ``key_function``; see
         :class:`~airflow_provider_s3resume.operators.plan.PlanSyncOperator`.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from airflow_provider_s3resume.exceptions import InvalidInputError, ListingError
 from airflow_provider_s3resume.plan.digests import Match, compare_etags, normal_etag
+from airflow_provider_s3resume.plan.file_keys import FileTree, KeyFault
 from airflow_provider_s3resume.plan.objects import (
     Hindrance,
     KeyMapping,
@@ -55,6 +56,8 @@ class Reason(enum.Enum):
     SYMLINK = "symlink"
     NOT_SELECTED = "not_selected"
     ARCHIVED = "archived"
+    SPECIAL_FILE = "special_file"
+    DIRECTORY_MARKER = "directory_marker"
 
     IN_STATE_LOCATION = "in_state_location"
     KEY_TOO_LONG = "key_too_long"
@@ -63,6 +66,10 @@ class Reason(enum.Enum):
     DANGLING_SYMLINK = "dangling_symlink"
     UNREACHABLE_KEY = "unreachable_key"
     NOT_AT_SOURCE = "not_at_source"
+    SYMLINK_REFUSED = "symlink_refused"
+    SYMLINK_OUTSIDE = "symlink_outside"
+    TARGET_NO_FILE = "target_no_file"
+    RESERVED_KEY = "reserved_key"
 
 
 EQUAL = frozenset(
@@ -140,6 +147,7 @@ class TargetRules:
 
     :param state_prefixes: of our own state, of this and of other syncs, in the target bucket.
     :param source_state_prefixes: the same in the source bucket.
+    :param file_tree: what its keys have to be, if it is a tree of files.
     """
 
     max_key_bytes: int = 1024
@@ -147,6 +155,7 @@ class TargetRules:
     folds_keys: bool = False
     state_prefixes: tuple[str, ...] = ()
     source_state_prefixes: tuple[str, ...] = ()
+    file_tree: FileTree | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,6 +310,15 @@ _HINDERED = {
     Hindrance.SYMLINK: (Verb.SKIP, Reason.SYMLINK),
     Hindrance.DANGLING_SYMLINK: (Verb.REFUSE, Reason.DANGLING_SYMLINK),
     Hindrance.UNREACHABLE_KEY: (Verb.REFUSE, Reason.UNREACHABLE_KEY),
+    Hindrance.REFUSED_SYMLINK: (Verb.REFUSE, Reason.SYMLINK_REFUSED),
+    Hindrance.OUTSIDE_SYMLINK: (Verb.REFUSE, Reason.SYMLINK_OUTSIDE),
+    Hindrance.SPECIAL_FILE: (Verb.SKIP, Reason.SPECIAL_FILE),
+}
+_NO_FILE = {
+    KeyFault.NOT_KEPT: (Verb.REFUSE, Reason.KEY_NOT_KEPT),
+    KeyFault.TOO_LONG: (Verb.REFUSE, Reason.KEY_TOO_LONG),
+    KeyFault.RESERVED: (Verb.REFUSE, Reason.RESERVED_KEY),
+    KeyFault.MARKER: (Verb.SKIP, Reason.DIRECTORY_MARKER),
 }
 
 
@@ -314,6 +332,10 @@ def _special(
         return Verb.SKIP, Reason.NOT_SELECTED
     if source.hindrance is not None:
         return _HINDERED[source.hindrance]
+    if rules.file_tree is not None:
+        fault = rules.file_tree.fault(target_key, source.size)
+        if fault is not None:
+            return _NO_FILE[fault]
     refusal = _refusal(source, target_key, rules)
     return None if refusal is None else (Verb.REFUSE, refusal)
 
@@ -333,6 +355,8 @@ def _refusal(source: ListedObject, target_key: str, rules: TargetRules) -> Reaso
 def _compare(
     source: ListedObject, target: ListedObject, pair: ProvenPair | None, rule: DiffRule
 ) -> tuple[Verb, Reason]:
+    if target.hindrance is not None:
+        return Verb.REFUSE, Reason.TARGET_NO_FILE
     if source.size != target.size:
         return Verb.COPY, Reason.SIZE_DIFFERS
     by_digest = Criterion.ETAG in rule.criteria

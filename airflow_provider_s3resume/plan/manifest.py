@@ -116,7 +116,16 @@ class NotedEntry:
         )
 
 
-NOTED = frozenset({Reason.PROVEN_BEFORE, Reason.UNKNOWN_NOT_NEWER, Reason.SYMLINK, Reason.ARCHIVED})
+NOTED = frozenset(
+    {
+        Reason.PROVEN_BEFORE,
+        Reason.UNKNOWN_NOT_NEWER,
+        Reason.SYMLINK,
+        Reason.ARCHIVED,
+        Reason.SPECIAL_FILE,
+        Reason.DIRECTORY_MARKER,
+    }
+)
 """Skips that are written down key by key; other skips are counted only."""
 
 

@@ -76,11 +76,17 @@ class Hindrance(enum.Enum):
     ``SYMLINK``: a link to another object, where links are to be reported and not followed.
     ``DANGLING_SYMLINK``: a link to be followed, to an object that is not there or not readable.
     ``UNREACHABLE_KEY``: no request of the service's own client library can name the key.
+    ``REFUSED_SYMLINK``: a link, where links are to fail the run.
+    ``OUTSIDE_SYMLINK``: a link to be followed, out of the folder that nothing may leave.
+    ``SPECIAL_FILE``: a pipe, a socket or a device.
     """
 
     SYMLINK = "symlink"
     DANGLING_SYMLINK = "dangling_symlink"
     UNREACHABLE_KEY = "unreachable_key"
+    REFUSED_SYMLINK = "refused_symlink"
+    OUTSIDE_SYMLINK = "outside_symlink"
+    SPECIAL_FILE = "special_file"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +189,10 @@ class ObjectInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Location:
-    """A bucket and a key prefix, as ``s3://bucket/prefix``; the prefix is an opaque string."""
+    """A bucket and a key prefix, as ``s3://bucket/prefix``; the prefix is an opaque string.
+
+    A folder is ``file:///path/``: it has no bucket, and its prefix is the path without the slash.
+    """
 
     bucket: str
     prefix: str = ""
@@ -206,6 +215,8 @@ class Location:
             bucket, prefix = split_arn(rest, parameter=parameter)
             return cls(bucket=bucket, prefix=_checked(prefix, uri, parameter))
         bucket, _, prefix = rest.partition("/")
+        if scheme == "file" and separator:
+            return _parse_path(uri, rest, parameter)
         if not separator or scheme not in {"s3", "oss"} or not _BUCKET.match(bucket):
             raise InvalidInputError(parameter, found=_without_secrets(uri), accepted=accepted)
         return cls(bucket=bucket, prefix=_checked(prefix, uri, parameter), scheme=scheme)
@@ -221,6 +232,19 @@ def _checked(prefix: str, uri: str, parameter: str) -> str:
         accepted = f"a prefix of at most {MAX_KEY_BYTES} UTF-8 bytes"
         raise InvalidInputError(parameter, found=uri, accepted=accepted)
     return prefix
+
+
+def _parse_path(uri: str, rest: str, parameter: str) -> Location:
+    accepted = (
+        "an absolute path such as 'file:///data/exports/': no host, nothing encoded, no empty, "
+        f"'.' or '..' segments, at most {MAX_KEY_BYTES} UTF-8 bytes"
+    )
+    root, _, prefix = rest.partition("/")
+    segments = prefix.removesuffix("/").split("/")
+    nameless = not {"", ".", ".."}.isdisjoint(segments) or "\0" in prefix
+    if root or nameless or len(key_bytes(prefix)) > MAX_KEY_BYTES:
+        raise InvalidInputError(parameter, found=_without_secrets(uri), accepted=accepted)
+    return Location(bucket="", prefix=prefix, scheme="file")
 
 
 def _without_secrets(uri: str) -> str:

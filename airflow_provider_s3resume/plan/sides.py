@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 DEFAULT_STATE_PREFIX = ".s3resume/"
 SYMLINKS = ("follow", "report")
 """What can be done about links to other objects, which OSS has and S3 has not."""
-_LINKING_SCHEMES = frozenset({"oss"})
+LOCAL_SYMLINKS = (*SYMLINKS, "fail")
+"""The same of links in a folder."""
+_SYMLINKS_OF = {"oss": SYMLINKS, "file": LOCAL_SYMLINKS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,16 +43,24 @@ def parse_places(source_uri: object, target_uri: object, state_uri: object = Non
     :raises InvalidInputError: naming ``source_uri``, ``target_uri`` or ``state_uri``.
     """
     source = _parse("source_uri", source_uri)
-    target = _parse_written("target_uri", target_uri)
-    if state_uri is None:
-        state = Location(bucket=target.bucket, prefix=DEFAULT_STATE_PREFIX, scheme=target.scheme)
-    else:
-        state = _parse_written("state_uri", state_uri)
+    target = _parse_target("target_uri", target_uri)
+    _check_folders(source, target)
+    state = _state_of(target, state_uri)
     _check_boundaries(source, target)
+    return Places(source=source, target=target, state=state)
+
+
+def _state_of(target: Location, state_uri: object) -> Location:
+    if state_uri is None:
+        if target.scheme == "file":
+            accepted = "an s3:// URI: a folder as a target needs a state location in a bucket"
+            raise InvalidInputError("state_uri", found=None, accepted=accepted)
+        return Location(bucket=target.bucket, prefix=DEFAULT_STATE_PREFIX, scheme=target.scheme)
+    state = _parse_written("state_uri", state_uri)
     if not state.prefix.endswith("/") or state.prefix.startswith("/"):
         accepted = "a prefix that ends with '/', such as 's3://bucket/.s3resume/'"
         raise InvalidInputError("state_uri", found=state.uri, accepted=accepted)
-    return Places(source=source, target=target, state=state)
+    return state
 
 
 def parse_target(target_uri: object, state_uri: object = None) -> tuple[Location, Location]:
@@ -58,8 +68,8 @@ def parse_target(target_uri: object, state_uri: object = None) -> tuple[Location
 
     :raises InvalidInputError: naming ``target_uri`` or ``state_uri``.
     """
-    target = _parse_written("target_uri", target_uri)
-    return target, parse_places(target_uri, target_uri, state_uri).state
+    target = _parse_target("target_uri", target_uri)
+    return target, _state_of(target, state_uri)
 
 
 def check_overlap(places: Places, services: Services) -> None:
@@ -90,7 +100,7 @@ def parse_object(uri: object, parameter: str) -> Location:
     :raises InvalidInputError: if it is no URI, or names a bucket without a key.
     """
     found = _parse(parameter, uri)
-    if not found.prefix:
+    if not found.prefix or (found.scheme == "file" and found.prefix.endswith("/")):
         accepted = "an object's URI such as 's3://bucket/key'"
         raise InvalidInputError(parameter, found=uri, accepted=accepted)
     return found
@@ -102,25 +112,27 @@ def parse_pair(source_uri: object, target_uri: object, state_uri: object = None)
     :raises InvalidInputError: naming ``source_uri``, ``target_uri`` or ``state_uri``.
     """
     source = parse_object(source_uri, "source_uri")
-    _parse_written("target_uri", target_uri)
+    _parse_target("target_uri", target_uri)
     target = parse_object(target_uri, "target_uri")
-    bucket = f"{target.scheme}://{target.bucket}/"
-    return Places(source=source, target=target, state=parse_places(bucket, bucket, state_uri).state)
+    _check_not_both_folders(source, target)
+    return Places(source=source, target=target, state=_state_of(target, state_uri))
 
 
 def check_symlinks(source: Location, symlinks: str | None) -> None:
     """Refuse an unknown word about symlinks, and any word about a source that has none.
 
-    :param symlinks: ``follow``, ``report``, or ``None`` for what the connection says.
+    :param symlinks: ``follow``, ``report``, of a folder also ``fail``, or ``None`` for what the
+        connection says.
     :raises InvalidInputError: naming ``symlinks``.
     """
     if symlinks is None:
         return
-    if source.scheme not in _LINKING_SCHEMES:
+    words = _SYMLINKS_OF.get(source.scheme)
+    if words is None:
         accepted = f"nothing, as the objects of {source.uri} are never links"
         raise InvalidInputError("symlinks", found=symlinks, accepted=accepted)
-    if symlinks not in SYMLINKS:
-        accepted = " or ".join(repr(word) for word in SYMLINKS)
+    if symlinks not in words:
+        accepted = " or ".join(repr(word) for word in words)
         raise InvalidInputError("symlinks", found=symlinks, accepted=accepted)
 
 
@@ -156,6 +168,9 @@ def _parse(parameter: str, uri: object) -> Location:
 def _parse_written(parameter: str, uri: object) -> Location:
     """Read the URI of a place that is written to."""
     found = _parse(parameter, uri)
+    if found.scheme == "file":
+        accepted = "an s3:// URI: a folder is a source or a target"
+        raise InvalidInputError(parameter, found=uri, accepted=accepted)
     if found.scheme != "s3":
         accepted = (
             "an s3:// URI: targets are s3://; for OSS use a connection to OSS's S3-compatible "
@@ -163,6 +178,30 @@ def _parse_written(parameter: str, uri: object) -> Location:
         )
         raise InvalidInputError(parameter, found=uri, accepted=accepted)
     return found
+
+
+def _parse_target(parameter: str, uri: object) -> Location:
+    """Read the URI of a target, which may be a folder."""
+    found = _parse(parameter, uri)
+    return found if found.scheme == "file" else _parse_written(parameter, uri)
+
+
+def _check_folders(source: Location, target: Location) -> None:
+    """Refuse a folder that does not end where a name ends, and two of them."""
+    for name, place in (("source_uri", source), ("target_uri", target)):
+        if place.scheme == "file" and not place.prefix.endswith("/"):
+            accepted = f"a folder, which ends with '/': '{place.uri}/'"
+            raise InvalidInputError(name, found=place.uri, accepted=accepted)
+    _check_not_both_folders(source, target)
+
+
+def _check_not_both_folders(source: Location, target: Location) -> None:
+    if source.scheme == target.scheme == "file":
+        accepted = (
+            "a bucket, as the source is a folder: from one folder to another, a file system copies "
+            "by itself, and no part of it would go through a service"
+        )
+        raise InvalidInputError("target_uri", found=target.uri, accepted=accepted)
 
 
 def _check_boundaries(source: Location, target: Location) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from airflow_provider_s3resume.plan.digests import Checksum, ChecksumAlgorithm
+    from airflow_provider_s3resume.plan.file_keys import FileTree
     from airflow_provider_s3resume.plan.objects import (
         ByteRange,
         KeyRange,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         ObjectInfo,
         SourceIdentity,
     )
+    from airflow_provider_s3resume.plan.parts import PartLayout
     from airflow_provider_s3resume.plan.resume import ListedPart, PartRecord
 
 
@@ -62,6 +64,10 @@ class Capabilities:
         time, in order, to compare it: the parts of a copy are read side by side.
     :param customer_key: a mark of the customer-provided key that all objects are encrypted with,
         which tells keys apart and is neither the key nor made of it alone; empty for no such key.
+    :param keeps_attributes: headers, metadata and encryption stay with an object.
+    :param reads_back: no digest stays with an object, but what was written can be read again at the
+        cost of no request: it is, before a part is acknowledged, and to recognise what has landed.
+    :param file_tree: keys are paths in a tree of files; ``None`` for all keys that S3 takes.
     """
 
     ordered_listing: bool = True
@@ -78,6 +84,9 @@ class Capabilities:
     trailers: bool = True
     reread_for_md5: bool = False
     customer_key: str = ""
+    keeps_attributes: bool = True
+    reads_back: bool = False
+    file_tree: FileTree | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,12 +163,14 @@ class NewUpload:
 
     :param algorithm: checksum that the parts will carry; ``None`` for none.
     :param full_object: the checksum will be given for the full object at Complete.
+    :param layout: how the parts will be cut, for a store that writes each at its place; a hint.
     """
 
     attributes: ContentAttributes = field(default_factory=ContentAttributes)
     options: WriteOptions = field(default_factory=WriteOptions)
     algorithm: ChecksumAlgorithm | None = None
     full_object: bool = False
+    layout: PartLayout | None = None
 
 
 class RangeReader(Protocol):
@@ -321,7 +332,7 @@ class ObjectStore(Protocol):
 
     @property
     def scheme(self) -> str:
-        """The scheme of the store's URIs: ``s3`` or ``oss``."""
+        """The scheme of the store's URIs: ``s3``, ``oss`` or ``file``."""
 
     @property
     def service(self) -> str:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _LAST: list[NewUpload | None] = [None]
 _ASKED_LATER: Final = ("acl", "bucket_key")
+_GOES_WITHOUT = frozenset({"content_type", "tags"})
+_NOTHING = ContentAttributes()
 
 
 def upload_of(
@@ -88,6 +90,8 @@ def digest_of(upload: NewUpload, customer_key: str = "") -> str:
             del asked["options"][name]
     if customer_key:
         asked["customer_key"] = customer_key
+    # Where it is cut is said by the checkpoint itself.
+    del asked["layout"]
     return hashlib.sha256(dumps(asked).encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -96,12 +100,23 @@ def _carried(
 ) -> tuple[ContentAttributes, list[str]]:
     if not context.config.carry_metadata:
         return ContentAttributes(), []
+    if not context.keeps_attributes:
+        return _NOTHING, _not_kept(info)
     notes: list[str] = []
     if info.missing_metadata:
         notes.append(f"{info.missing_metadata} metadata entries cannot be read at the source")
     tags, tag_notes = _tags(context, entry, info)
     same = tags == info.attributes.tags
     return info.attributes if same else replace(info.attributes, tags=tags), notes + tag_notes
+
+
+def _not_kept(info: ObjectInfo) -> list[str]:
+    """Name what a file cannot hold of an object; of content types the plan warns."""
+    attributes = asdict(info.attributes)
+    names = [name for name, value in attributes.items() if value and name not in _GOES_WITHOUT]
+    if info.tag_count:
+        names.append("tags")
+    return [f"not kept by a folder: {', '.join(names)}"] if names else []
 
 
 def carries_tags(context: CopyContext, info: ObjectInfo) -> bool:
@@ -111,7 +126,7 @@ def carries_tags(context: CopyContext, info: ObjectInfo) -> bool:
     """
     config = context.config
     wanted = config.carry_metadata and config.carry_tags and context.source.capabilities.tags
-    return bool(wanted and info.tag_count)
+    return bool(wanted and info.tag_count and context.keeps_attributes)
 
 
 def _tags(

@@ -46,6 +46,7 @@ from airflow_provider_s3resume.transfer.outcomes import Outcome, Status
 from airflow_provider_s3resume.transfer.paces import Pace, Shared, pace_name, store_pace
 from airflow_provider_s3resume.transfer.pool import MemoryBudget, Workers
 from airflow_provider_s3resume.transfer.progress import Figures, Progress
+from airflow_provider_s3resume.transfer.reading_back import check_options
 from airflow_provider_s3resume.transfer.tuning import (
     MOST_THREADS,
     OBJECTS,
@@ -136,6 +137,7 @@ def copy_batch(
     """
     check_part_size(config.part_size, target.limits)
     check_fits(config.options, target.capabilities)
+    check_options(config.options, target)
     manifest = load_manifest(state, ref.manifest)
     check_age(manifest, now=now, max_age_s=config.max_manifest_age_s)
     check_sides(manifest, source, target)
@@ -194,6 +196,7 @@ def _context_of(
         parts=parts,
         threads=_threads(config.object_concurrency, budget.most_objects, target),
         known_checkpoints=_known_checkpoints(state),
+        keeps_attributes=target.capabilities.keeps_attributes,
     )
 
 

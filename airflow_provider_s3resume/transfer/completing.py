@@ -29,7 +29,6 @@ from airflow_provider_s3resume.transfer.proving import (
     Expected,
     WrittenParts,
     check_landed,
-    is_expected,
     look,
     without_target,
 )
@@ -164,7 +163,7 @@ def _complete(
                 condition=condition,
             )
         except (PreconditionFailedError, ObjectNotFoundError, UploadNotFoundError) as error:
-            if not is_expected(look(context.target, copy.key), expected):
+            if not copy.is_there(look(context.target, copy.key), expected):
                 if isinstance(error, UploadNotFoundError):
                     raise
                 raise _target_changed(copy) from error
@@ -174,7 +173,7 @@ def _complete(
         except ThrottledError:
             raise  # Refused, and repeated by the store's layers as often as can help.
         except TransientStoreError:
-            if is_expected(look(context.target, copy.key), expected):
+            if copy.is_there(look(context.target, copy.key), expected):
                 break
             if attempt == _COMPLETE_TRIES - 1:
                 raise

@@ -54,6 +54,7 @@ class CopyContext:
     :param threads: the same of larger objects, each of which has a thread.
     :param lookups: threads for short calls that a copy begins before it needs their answers.
     :param known_checkpoints: names of the checkpoint records that stood there at the start.
+    :param keeps_attributes: the target's, asked once.
     """
 
     source: ObjectStore
@@ -69,6 +70,7 @@ class CopyContext:
     parts: Tuner
     threads: Tuner
     known_checkpoints: frozenset[str] = frozenset()
+    keeps_attributes: bool = True
     verdict: ChecksumVerdict = field(default_factory=ChecksumVerdict)
     lookups: Workers = field(default_factory=lambda: Workers(_LOOKUPS, "s3resume-lookup"))
 

@@ -35,8 +35,9 @@ class Proof(enum.Enum):
     Cloud OSS vouches for the whole object with, over the very bytes that the target's service
     checked by a checksum of its own when it took them. ``CHECKSUM``: full-object checksums of
     both. ``MD5``: the MD5 that the source's ETag is, over bytes that were read a second time and
-    compared with those that were sent. ``PARTS``: size, and a digest of every part that the
-    target's service checked when it took the part. ``NONE``: nothing could be compared.
+    compared with those that were sent, or the MD5s that it is or is made of, over a file that was
+    read back. ``PARTS``: size, and a digest of every part that the target's service checked when it
+    took the part. ``NONE``: nothing could be compared.
     """
 
     ETAG = "etag"

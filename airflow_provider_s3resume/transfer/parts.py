@@ -337,10 +337,11 @@ class PartMover:
         *,
         on_trial: bool = False,
     ) -> PartRecord:
-        compared = Hasher(ChecksumAlgorithm.MD5)
+        beside = self._beside()
+        md5s = beside is not None and beside.algorithm is ChecksumAlgorithm.MD5
+        compared = beside if beside is not None and md5s else Hasher(ChecksumAlgorithm.MD5)
         other = self._algorithm not in {None, ChecksumAlgorithm.MD5}
         recorded = Hasher(self._algorithm) if other and self._algorithm else compared
-        beside = self._beside()
         # Only now can an MD5 be taken: the bytes are gone when the answer comes.
         unneeded = trailer is not None and self._context.verdict.kept
         taken = {recorded} if unneeded else {compared, recorded}

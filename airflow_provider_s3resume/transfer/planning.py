@@ -53,6 +53,7 @@ from airflow_provider_s3resume.transfer.renamed import compared
 from airflow_provider_s3resume.transfer.selecting import EVERYTHING, Chosen, Scope
 from airflow_provider_s3resume.transfer.state import DEFAULT_PREFIX, has_marker
 from airflow_provider_s3resume.transfer.storing import PlanWriter
+from airflow_provider_s3resume.transfer.tree_targets import check_named, without_collisions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -226,13 +227,15 @@ def make_plan(
     )
     with scope as chosen, PlanWriter(state, run_prefix(request.run_id), costs) as writer:
         gaps = chosen.gaps(reorders=request.reorders)
-        for action in _actions(source, target, state, request, sides, chosen, stop):
+        actions = _actions(source, target, state, request, sides, chosen, stop)
+        for action in without_collisions(actions, target.capabilities):
             stop.check()
             if gaps is not None and gaps(action):
                 writer.leave_gap(UNKNOWN_COST)
             writer.take(action)
         mapping = None if request.reorders else request.mapping
-        refuse_collisions(source, mapping, writer.unkept)
+        if target.capabilities.file_tree is None:
+            refuse_collisions(source, mapping, writer.unkept)
         if request.archived is OnArchived.FAIL:
             refuse_archived(writer)
         writer.forget_earlier()
@@ -295,10 +298,14 @@ def pairs_manifest(
     source.check_access(only[0])
     target.check_access(only[1])
     state.ensure(now)
+    sized: list[tuple[str, str, int]] = []
     with PlanWriter(state, run_prefix(run_id)) as writer:
         for source_key, target_key in sorted(pairs, key=lambda pair: key_bytes(pair[0])):
             version_id = (versions or {}).get(source_key)
-            writer.keep(_entry_of_pair(source, target, source_key, target_key, version_id))
+            entry = _entry_of_pair(source, target, source_key, target_key, version_id)
+            sized.append((source_key, target_key, entry.size))
+            writer.keep(entry)
+        check_named(sized, target.capabilities)
         writer.forget_earlier()
         whole = BatchLimits(max_objects=len(pairs) or 1, max_bytes=writer.copy_bytes or 1)
         batches = tuple(replace(r, listed=UNKNOWN_COST) for r in writer.write_batches(whole))
@@ -400,6 +407,7 @@ def _actions(
         folds_keys=target.capabilities.folds_keys,
         state_prefixes=_state_prefixes(target, state, request.target_prefix),
         source_state_prefixes=_state_prefixes(source, state, request.source_prefix),
+        file_tree=target.capabilities.file_tree,
     )
     comparison = Comparison(
         source=source,
@@ -487,6 +495,10 @@ def _warnings(
     if not target.capabilities.conditional_complete:
         warnings.append("the target has no conditional writes: its objects are unprotected")
     # Where nearly every object comes with a CRC of the whole, no ETag has to be reproduced.
-    if not source.capabilities.part_layout and not source.capabilities.reread_for_md5:
+    told = source.capabilities.part_layout or source.capabilities.reread_for_md5
+    if not told and source.capabilities.file_tree is None:
         warnings.append("the source does not tell part layouts: multipart ETags are not reproduced")
+    if not target.capabilities.keeps_attributes:
+        lost = "content types, headers, metadata and tags are lost"
+        warnings.append(f"the target is a folder: {lost}")
     return warnings

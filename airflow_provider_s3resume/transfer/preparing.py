@@ -30,7 +30,7 @@ from airflow_provider_s3resume.transfer.outcomes import Status
 from airflow_provider_s3resume.transfer.uploads import UploadRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from airflow_provider_s3resume.plan.parts import PartLayout
     from airflow_provider_s3resume.transfer.subject import CopySubject
@@ -79,6 +79,8 @@ def prepare(copy: CopySubject) -> Prepared | Landed:
 def _resume(copy: CopySubject, stored: Stored) -> Prepared | Landed:
     checkpoint = stored.checkpoint
     listed = _listed(copy, checkpoint.upload_id)
+    if copy.context.target.capabilities.reads_back:
+        checkpoint = _with_log(checkpoint, listed or ())
     decision = decide(
         checkpoint,
         source_uri=copy.source_uri,
@@ -96,6 +98,24 @@ def _resume(copy: CopySubject, stored: Stored) -> Prepared | Landed:
         if landed is not None:
             return landed
     return _start_over(copy, stored, decision)
+
+
+def _with_log(checkpoint: Checkpoint, listed: Iterable[ListedPart]) -> Checkpoint:
+    """Return a checkpoint with the parts that a folder's own log says are on its disk.
+
+    It was written after they were read back and compared with their checksum, as the checkpoint is,
+    and sooner: what it knows need not be read at the source again.
+    """
+    logged = {
+        part.part_number: PartRecord(
+            part_number=part.part_number, size=part.size, etag=part.etag, checksum=part.checksum
+        )
+        for part in listed
+        if part.checksum is not None
+    }
+    recorded = {part.part_number: part for part in checkpoint.parts}
+    parts = {**logged, **recorded}
+    return replace(checkpoint, parts=tuple(parts[number] for number in sorted(parts)))
 
 
 def _continue(copy: CopySubject, stored: Stored, decision: Continue) -> Prepared:
@@ -172,7 +192,8 @@ def _create(
     context = copy.context
     # The intent comes first: whatever a kill leaves behind, the next attempt can tell.
     stored = context.records.save(intent, previous, force=damaged)
-    copy.upload_id = context.target.create_upload(copy.key, copy.upload()[0])
+    made_of = replace(copy.upload()[0], layout=intent.layout)
+    copy.upload_id = context.target.create_upload(copy.key, made_of)
     try:
         stored = context.records.save(replace(intent, upload_id=copy.upload_id), stored)
     except S3ResumeError:

@@ -57,12 +57,15 @@ class Expected:
     :param checksum: full-object CRC, ``None`` if it cannot be combined.
     :param source_checksum: the same in the algorithm of the source's own digest, where that is
         another one that the target does not know.
+    :param source_etag: the ETag that the source has if its parts are ours, where the target's are
+        made in another way.
     """
 
     size: int
     etag: str | None
     checksum: Checksum | None
     source_checksum: Checksum | None = None
+    source_etag: str | None = None
 
     @property
     def checksums(self) -> list[Checksum]:
@@ -83,6 +86,9 @@ def expected_of(
         etag=composite_etag([p.etag for p in parts]),
         checksum=_combined(algorithm, [p.checksum for p in parts], sizes),
         source_checksum=_combined(source_algorithm, [p.source_checksum for p in parts], sizes),
+        source_etag=_etag_of_md5s([p.source_checksum for p in parts])
+        if source_algorithm is ChecksumAlgorithm.MD5
+        else None,
     )
 
 
@@ -93,6 +99,12 @@ def _combined(
     if algorithm is None or algorithm not in COMBINABLE or len(known) != len(values):
         return None
     return Checksum(algorithm=algorithm, value=combine(algorithm, known), full_object=True)
+
+
+def _etag_of_md5s(values: Sequence[str | None]) -> str | None:
+    """Return the composite ETag of parts with these base64 MD5s, ``None`` if one is not known."""
+    known = [base64.b64decode(value).hex() for value in values if value is not None]
+    return composite_etag(known) if len(known) == len(values) else None
 
 
 def algorithm_for(
@@ -113,13 +125,17 @@ def algorithm_for(
 
 
 def source_algorithm_for(
-    info: ObjectInfo, sent: ChecksumAlgorithm | None
+    info: ObjectInfo, sent: ChecksumAlgorithm | None, *, by_parts: bool = False
 ) -> ChecksumAlgorithm | None:
     """Choose the checksum that is computed beside the one that is sent.
 
+    :param by_parts: the source's ETag is made of the MD5s of its parts, and nothing else would
+        compare them.
     :returns: that of the source's own full-object CRC, if ``sent`` cannot be compared with it.
     """
     held = [c.algorithm for c in info.checksums if c.full_object and c.algorithm in COMBINABLE]
+    if by_parts and not held and sent is not ChecksumAlgorithm.MD5:
+        return ChecksumAlgorithm.MD5
     return None if sent in held else next(iter(held), None)
 
 
@@ -165,20 +181,23 @@ def prove_before(
     """
     if layout.reproduces_source and compare_etags(info.etag, expected.etag) is Match.SAME:
         return Proof.ETAG
+    if expected.source_etag is not None and layout.reproduces_source:
+        if compare_etags(info.etag, expected.source_etag) is Match.SAME:
+            return Proof.MD5
+        if _cut_alike(source, info, layout, expected.source_etag):
+            raise _mismatch(source, "ETag over the same part layout", info, expected)
     if compare_checksums(info.checksums, expected.checksums) is Match.DIFFERENT:
         raise _mismatch(source, "full-object checksum", info, expected)
     proof = source_proof(info, expected.checksums)
     if proof is not None:
         return proof
-    alike = layout.reproduces_source and _cut_alike(source, info, layout, expected)
+    alike = layout.reproduces_source and _cut_alike(source, info, layout, expected.etag)
     if alike and written.tell_bytes(source, layout):
         raise _mismatch(source, "ETag over the same part layout", info, expected)
     return Proof.PARTS
 
 
-def _cut_alike(
-    source: ExactSource, info: ObjectInfo, layout: PartLayout, expected: Expected
-) -> bool:
+def _cut_alike(source: ExactSource, info: ObjectInfo, layout: PartLayout, etag: str | None) -> bool:
     """Tell whether the source's ETag is made of MD5s over parts known to be cut as ours are.
 
     A layout that was inferred from its first part is looked at part by part first: parts of 5, 7
@@ -186,7 +205,7 @@ def _cut_alike(
     """
     plain = info.md5_etag and info.encryption in PLAIN_ENCRYPTION
     md5s = plain and source.store.capabilities.md5_etags
-    if not md5s or expected.etag is None or info.etag is None:
+    if not md5s or etag is None or info.etag is None:
         return False
     if layout.known:
         return True
@@ -237,8 +256,9 @@ def _mismatch(
     made = [f"{c.algorithm.value} {c.value}" for c in expected.checksums]
     return VerificationError(
         f"{uri}: {what} of the copy does not match the source: expected ETag {info.etag} "
-        f"{' '.join(held)}, found ETag {expected.etag} {' '.join(made)}; the upload was aborted "
-        "and the target was not changed. A retry reads the source again"
+        f"{' '.join(held)}, found ETag {expected.etag or expected.source_etag} "
+        f"{' '.join(made)}; the upload was aborted and the target was not changed. A retry reads "
+        "the source again"
     )
 
 

@@ -48,6 +48,12 @@ _WAYS_OUT = {
     "link, or let symlinks be 'report'",
     Reason.UNREACHABLE_KEY.value: ": no request can name this key; rename the object",
     Reason.NOT_AT_SOURCE.value: ": the list of keys names it, and the source does not have it",
+    Reason.SYMLINK_REFUSED.value: ": it is a link; let symlinks be 'report' or 'follow'",
+    Reason.SYMLINK_OUTSIDE.value: ": the link leads out of the connection's folder; mend or "
+    "delete it, or let symlinks be 'report'",
+    Reason.TARGET_NO_FILE.value: ": a link or a special file stands there, and is neither "
+    "replaced nor written through; remove it",
+    Reason.RESERVED_KEY.value: ": the target keeps unfinished files under that name; rename it",
 }
 """What to do about a key that was refused."""
 

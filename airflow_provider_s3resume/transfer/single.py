@@ -42,6 +42,7 @@ from airflow_provider_s3resume.transfer.proving import (
     source_proof,
     vouched_md5,
 )
+from airflow_provider_s3resume.transfer.reading_back import has_landed
 
 if TYPE_CHECKING:
     from airflow_provider_s3resume.plan.digests import Checksum
@@ -343,7 +344,9 @@ class SinglePut:
         found = look(self._context.target, self._entry.target_key)
         expected = Expected(size=len(self._data), etag=self._md5_hex(), checksum=self._checksum)
         lost = isinstance(error, TransientStoreError)
-        if found is not None and is_expected(found, expected):
+        if found is not None and has_landed(
+            self._context.target, found, expected, self._context.stop
+        ):
             status = Status.COPIED if lost else Status.ALREADY_THERE
             unprotected = lost and self._condition is None
             # Whoever wrote it may have been asked for other things.
@@ -388,7 +391,9 @@ class SinglePut:
             return proof
         ours = [self._checksum] if self._checksum else []
         if self._checksum is not None or normal_etag(etag) == self._md5_hex():
-            return Proof.PARTS
+            # A file was read back, and has the MD5 that the source's ETag is.
+            read_back = self._content_md5 and self._context.target.capabilities.reads_back
+            return Proof.MD5 if read_back else Proof.PARTS
         if compare_checksums(checksums, ours) is Match.SAME:
             return Proof.PARTS
         return Proof.NONE

@@ -7,7 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airflow_provider_s3resume.exceptions import S3ResumeError
-from airflow_provider_s3resume.plan.digests import COMBINABLE, ChecksumAlgorithm, normal_etag
+from airflow_provider_s3resume.plan.digests import (
+    COMBINABLE,
+    ChecksumAlgorithm,
+    normal_etag,
+    part_count_of_etag,
+)
 from airflow_provider_s3resume.storage.base import uri_of
 from airflow_provider_s3resume.transfer.attributes import digest_of, upload_of
 from airflow_provider_s3resume.transfer.context import CopyContext, Landed
@@ -19,11 +24,11 @@ from airflow_provider_s3resume.transfer.proving import (
     algorithm_for,
     attribute_notes,
     expected_of,
-    is_expected,
     look,
     source_algorithm_for,
     source_proof,
 )
+from airflow_provider_s3resume.transfer.reading_back import has_landed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,12 +75,25 @@ class CopySubject:
         self.source_uri = context.source_uri(entry.key)
         self.target_uri = context.target_uri(entry.target_key)
         self.algorithm = algorithm_for(info, context.target.capabilities, COMBINABLE)
-        self.source_algorithm = source_algorithm_for(info, self.algorithm)
+        by_parts = self._tells_by_parts()
+        self.source_algorithm = source_algorithm_for(info, self.algorithm, by_parts=by_parts)
         self.last_expected: Expected | None = None
         self.upload_id: str | None = None
         self.reason: str | None = None
         self.moved: list[int] = []
         self._made: tuple[NewUpload, list[str]] | None = None
+
+    def _tells_by_parts(self) -> bool:
+        """Tell whether the MD5s of parts, cut as the source was, say more than anything else.
+
+        Where the target's ETags are made of them too, nobody need take them here.
+        """
+        source, info = self.context.source.capabilities, self.info
+        md5s = source.md5_etags and info.md5_etag and info.encryption in PLAIN_ENCRYPTION
+        reproduced = source.part_layout and self.context.config.reproduce_layout
+        if not md5s or not reproduced or not self.context.target.capabilities.reads_back:
+            return False
+        return part_count_of_etag(info.etag) is not None
 
     @property
     def algorithm_name(self) -> str:
@@ -137,6 +155,10 @@ class CopySubject:
         losses = attribute_notes(self.uri, asked, found, upload.options)
         return judged(self.context.config, self.uri, losses, landed=True)
 
+    def is_there(self, found: ObjectInfo | None, expected: Expected) -> bool:
+        """Tell whether the object at the target is provably the one that was expected."""
+        return has_landed(self.context.target, found, expected, self.context.stop)
+
     def landed_elsewhere(self) -> Landed | None:
         """Return the target object if it is provably what this copy would have made."""
         expected = self.last_expected
@@ -147,7 +169,7 @@ class CopySubject:
                 etag=normal_etag(self.info.etag),
                 checksum=next((c for c in self.info.checksums if c.full_object), None),
             )
-        if found is None or not is_expected(found, expected):
+        if found is None or not self.is_there(found, expected):
             return None
         log.info("%s: is there already, completed by another attempt", self.uri)
         same = normal_etag(found.etag) == normal_etag(self.info.etag)

@@ -214,6 +214,9 @@ class _Verifying:
         self._failures: list[KeyFailure] = []
         self._failed = 0
         self._not_landed = 0
+        # A file was read back when it was written, and holds no digest to be asked for.
+        read_back = target.capabilities.reads_back
+        self._lasting = _BY_BYTES | {Proof.CHECKSUM} if read_back else _BY_BYTES
         self._outcomes = OutcomesReader(state)
 
     def batches(self, stop: StopSignal) -> Iterator[ProvenPair]:
@@ -280,7 +283,7 @@ class _Verifying:
             self._fail(outcome, f"expected {outcome.size} bytes, found {size}")
             return None
         as_written = normal_etag(etag) == normal_etag(outcome.target_etag)
-        if as_written and outcome.proof in _BY_BYTES:
+        if as_written and outcome.proof in self._lasting:
             return outcome.proof
         if compare_etags(outcome.source_etag, etag) is Match.SAME:
             return Proof.ETAG

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import boto3
 from botocore.config import Config
 
 from airflow_provider_s3resume.plan.digests import ChecksumAlgorithm
+from airflow_provider_s3resume.plan.file_keys import FileTree
 from airflow_provider_s3resume.plan.parts import KIB, MIB, Limits
 from airflow_provider_s3resume.storage.base import Capabilities, ObjectStore
 from airflow_provider_s3resume.storage.build import build_store
@@ -23,6 +25,7 @@ from airflow_provider_s3resume.storage.s3 import (
     store_settings_from_extra,
 )
 from tests.support.endpoints import S3Endpoint
+from tests.support.folders import folder_store
 from tests.support.oss_server import OSSServer
 from tests.support.oss_writing_store import writing_oss_store
 
@@ -125,6 +128,19 @@ def oss_case(
         denied=around(writing_oss_store(wrong, bucket)),
         refuses=_refused_by_oss,
         own_checksums=(ChecksumAlgorithm.CRC64XZ,),
+    )
+
+
+def local_case(folder: Path, wrap: Callable[[ObjectStore], ObjectStore] | None = None) -> Case:
+    """Return an empty folder."""
+    around = wrap or (lambda inner: inner)
+    (folder / "there").mkdir()
+    return Case(
+        store=around(folder_store(folder / "there")),
+        part_size=8,
+        unknown=around(folder_store(folder / "unknown")),
+        denied=None,  # Whoever runs the tests may read everything.
+        refuses=lambda key: FileTree().fault(key, 1) is not None,
     )
 
 

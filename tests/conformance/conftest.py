@@ -14,6 +14,7 @@ from tests.conformance.cases import (
     SEAWEED_EXTRA,
     Case,
     layered,
+    local_case,
     memory_case,
     oss_case,
     server_case,
@@ -42,6 +43,14 @@ def _oss_layered(request: pytest.FixtureRequest, bucket: str) -> Case:
     return oss_case(request.getfixturevalue("oss_server"), bucket, wrap=layered)
 
 
+def _local(request: pytest.FixtureRequest, _bucket: str) -> Case:
+    return local_case(request.getfixturevalue("tmp_path"))
+
+
+def _local_layered(request: pytest.FixtureRequest, _bucket: str) -> Case:
+    return local_case(request.getfixturevalue("tmp_path"), wrap=layered)
+
+
 def _seaweed(request: pytest.FixtureRequest, bucket: str) -> Case:
     endpoint = request.getfixturevalue("seaweed_pair").source.endpoint
     wrong = dataclasses.replace(endpoint, secret_key="not-the-secret")
@@ -66,6 +75,8 @@ def oss_server() -> Iterator[OSSServer]:
         pytest.param(_memory, id="memory"),
         pytest.param(_memory_layered, id="memory-layered"),
         pytest.param(_memory_unordered, id="memory-unordered"),
+        pytest.param(_local, id="local"),
+        pytest.param(_local_layered, id="local-layered"),
         pytest.param(_oss, id="oss"),
         pytest.param(_oss_layered, id="oss-layered"),
         pytest.param(_seaweed, id="seaweed", marks=pytest.mark.integration),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from airflow_provider_s3resume.storage.base import ObjectStore
+
 ODD_KEYS = (
     "a//b",
     "/a",
@@ -52,6 +54,12 @@ ODD_KEYS = (
 
 PREFIXES_OF_OTHERS = ("p", "p/q", "p-q", "p q", "p.", "p0", "pq", "p\uffee", "p\U00010000")
 """Keys that begin others, and whose order differs by bytes, by UTF-16 and by path segments."""
+
+
+def prefixes_of_others(store: ObjectStore) -> tuple[str, ...]:
+    """Return those keys, without the one that in a tree of files would be a directory, too."""
+    tree = store.capabilities.file_tree is not None
+    return tuple(key for key in PREFIXES_OF_OTHERS if not tree or key != "p")
 
 
 def is_kept_by_file_trees(key: str) -> bool:

@@ -21,7 +21,8 @@ from airflow_provider_s3resume.operators.retries import RETRIES
 FOLDER = Path(__file__).resolve().parent.parent.parent / "dags"
 NIGHTLY, TRIGGERED, NAMED = "s3_to_s3_nightly_sync", "bucket_diff_triggered_sync", "s3_copy_objects"
 MIGRATION, CLEANING = "oss_to_s3_migration", "s3_clean_stray_uploads"
-EXAMPLES = [NIGHTLY, TRIGGERED, NAMED, MIGRATION, CLEANING]
+UPLOAD, DOWNLOAD = "local_to_s3_upload", "s3_to_local_download"
+EXAMPLES = [NIGHTLY, TRIGGERED, NAMED, MIGRATION, CLEANING, UPLOAD, DOWNLOAD]
 STAGES = ["list", "diff", "transfer", "verify", "report"]
 
 
@@ -78,12 +79,13 @@ def test_the_examples_are_all_tested() -> None:
 def test_the_graph_reads_as_the_stages_of_a_sync() -> None:
     """List → diff → transfer → verify → report, with one arrow between two of them."""
     assert chain_of(load(NIGHTLY), "list") == STAGES
-    assert chain_of(load(MIGRATION), "list") == STAGES
+    for dag_id in (MIGRATION, UPLOAD, DOWNLOAD):
+        assert chain_of(load(dag_id), "list") == STAGES
     assert chain_of(load(TRIGGERED), "wait") == ["wait", *STAGES]
     assert chain_of(load(NAMED), "pairs") == ["pairs", "copy", "verify"]
 
 
-@pytest.mark.parametrize("dag_id", [NIGHTLY, TRIGGERED, MIGRATION])
+@pytest.mark.parametrize("dag_id", [NIGHTLY, TRIGGERED, MIGRATION, UPLOAD, DOWNLOAD])
 def test_tasks_are_retried_pooled_and_run_to_the_end(dag_id: str) -> None:
     """The last two run whatever became of the copies; each of them may meet a dead worker."""
     dag = load(dag_id)
@@ -206,6 +208,60 @@ def test_the_form_of_a_migration_asks_what_becomes_of_symlinks(
     ("change", "accepted"),
     [
         ({}, True),
+        ({"source_uri": "file:///x/y z/"}, True),
+        ({"source_uri": "file:///x"}, False),
+        ({"source_uri": "file:///"}, False),
+        ({"source_uri": "file:////x/"}, False),
+        ({"source_uri": "file://host/x/"}, False),
+        ({"source_uri": "s3://bucket/"}, False),
+        ({"target_uri": "file:///x/"}, False),
+        ({"symlinks": "fail"}, True),
+        ({"symlinks": "skip"}, False),
+    ],
+)
+def test_the_form_of_an_upload_takes_a_folder(
+    change: dict[str, Any],
+    accepted: bool,  # noqa: FBT001 - a case's outcome
+) -> None:
+    """As a source only; the tasks of the plan are told what becomes of links."""
+    dag = load(UPLOAD)
+    given = {**dag.params.dump(), **change}
+    assert jsonschema.Draft7Validator(schema_of(dag)).is_valid(given) is accepted
+    for task_id in ("list", "diff"):
+        task: Any = dag.get_task(task_id)
+        assert task.symlinks == "{{ params.symlinks or '' }}"
+
+
+@pytest.mark.parametrize(
+    ("change", "accepted"),
+    [
+        ({}, True),
+        ({"target_uri": "file:///x/y z/"}, True),
+        ({"target_uri": "file:///x"}, False),
+        ({"target_uri": "s3://bucket/"}, False),
+        ({"source_uri": "file:///x/"}, False),
+        ({"state_uri": None}, False),
+        ({"state_uri": "file:///x/"}, False),
+        ({"state_conn_id": ""}, False),
+    ],
+)
+def test_the_form_of_a_download_wants_a_bucket_for_the_state(
+    change: dict[str, Any],
+    accepted: bool,  # noqa: FBT001 - a case's outcome
+) -> None:
+    """And a connection that opens it, as that of the folder does not."""
+    dag = load(DOWNLOAD)
+    given = {**dag.params.dump(), **change}
+    assert jsonschema.Draft7Validator(schema_of(dag)).is_valid(given) is accepted
+    for task_id in ("list", "diff"):
+        task: Any = dag.get_task(task_id)
+        assert task.state_conn_id == "{{ params.state_conn_id }}"
+
+
+@pytest.mark.parametrize(
+    ("change", "accepted"),
+    [
+        ({}, True),
         ({"older_than_days": 30, "dry_run": False}, True),
         ({"older_than_days": 0}, False),
         ({"older_than_days": 1.5}, False),
@@ -259,6 +315,14 @@ def test_defaults_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     migration = load(MIGRATION).params.dump()
     assert (migration["source_uri"], migration["source_conn_id"]) == ("oss://here/y/", "away")
     assert (migration["target_conn_id"], migration["state_uri"]) == ("there", "s3://state/x/")
+    monkeypatch.setenv("S3RESUME_LOCAL_CONN_ID", "folder")
+    monkeypatch.setenv("S3RESUME_LOCAL_SOURCE_URI", "file:///up/")
+    monkeypatch.setenv("S3RESUME_LOCAL_TARGET_URI", "file:///down/")
+    monkeypatch.setenv("S3RESUME_STATE_CONN_ID", "state")
+    up, down = load(UPLOAD).params.dump(), load(DOWNLOAD).params.dump()
+    assert (up["source_conn_id"], up["source_uri"]) == ("folder", "file:///up/")
+    assert (down["target_conn_id"], down["target_uri"]) == ("folder", "file:///down/")
+    assert (down["state_conn_id"], down["state_uri"]) == ("state", "s3://state/x/")
 
 
 def test_reading_the_examples_loads_no_sdk() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,10 +37,20 @@ def oss_server() -> Iterator[OSSServer]:
 
 
 @pytest.fixture(scope="session")
-def stage(tmp_path_factory: pytest.TempPathFactory, oss_server: OSSServer) -> Iterator[WiredStage]:
+def local_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the folder that the stage's Airflow has a connection to: use your own in it."""
+    return tmp_path_factory.mktemp("local")
+
+
+@pytest.fixture(scope="session")
+def stage(
+    tmp_path_factory: pytest.TempPathFactory, oss_server: OSSServer, local_folder: Path
+) -> Iterator[WiredStage]:
     """Give the running stage, its source filled with the demo's data."""
+    folder = {"conn_type": "s3resume_local", "extra": {"path": str(local_folder)}}
     env = {
         "S3RESUME_POKE_INTERVAL_S": "1",
+        "AIRFLOW_CONN_LOCAL_FOLDER": json.dumps(folder),
         "S3RESUME_RETRY_DELAY_S": "1",
         **source_env(oss_server.endpoint),
     }

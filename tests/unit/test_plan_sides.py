@@ -49,6 +49,14 @@ def test_the_state_location_is_in_the_target_bucket_by_default() -> None:
         ("s3://aaa/", "s3://bbb/", "cc", "state_uri"),
         ("oss://aaa/", "oss://bbb/", None, "target_uri"),
         ("s3://aaa/", "oss://bbb/", "s3://ccc/state/", "target_uri"),
+        ("s3://aaa/", "file:///bbb/", None, "state_uri"),
+        ("s3://aaa/", "file:///bbb", "s3://ccc/state/", "target_uri"),
+        ("s3://aaa/", "file://bbb/c/", "s3://ccc/state/", "target_uri"),
+        ("file:///aaa", "s3://bbb/", None, "source_uri"),
+        ("file:///aaa/./b/", "s3://bbb/", None, "source_uri"),
+        ("file:///" + "x" * 1025 + "/", "s3://bbb/", None, "source_uri"),
+        ("file:///aaa/", "file:///bbb/", "s3://ccc/state/", "target_uri"),
+        ("s3://aaa/", "s3://bbb/", "file:///ccc/state/", "state_uri"),
         ("oss://aaa/", "s3://bbb/", "oss://ccc/state/", "state_uri"),
     ],
 )
@@ -172,3 +180,25 @@ def test_unknown_names_are_refused_and_the_known_ones_named() -> None:
     check_unknown({"a": 1}, ["a", "b"], what="params")
     with pytest.raises(InvalidInputError, match=r"'c, d'.*accepted is a, b"):
         check_unknown({"d": 1, "a": 1, "c": 2}, ["b", "a"], what="params")
+
+
+def test_a_folder_is_a_location_without_a_bucket() -> None:
+    """Its URI is the path, and nothing in it is decoded."""
+    places = parse_places("file:///data/a%20b/ü/", "s3://bbb/y/")
+    assert places.source == Location(bucket="", prefix="data/a%20b/ü/", scheme="file")
+    assert places.source.uri == "file:///data/a%20b/ü/"
+    pair = parse_pair("s3://aaa/k", "file:///data/k", "s3://ccc/state/")
+    assert (pair.target.prefix, pair.state.bucket) == ("data/k", "ccc")
+    with pytest.raises(InvalidInputError, match="from one folder to another"):
+        parse_pair("file:///a/k", "file:///b/k", "s3://ccc/state/")
+    with pytest.raises(InvalidInputError, match="state_uri"):
+        parse_pair("s3://aaa/k", "file:///data/k")
+
+
+def test_links_in_a_folder_may_fail_the_run() -> None:
+    """Which those of a bucket cannot be asked to do."""
+    folder = Location(bucket="", prefix="a/", scheme="file")
+    for word in (None, "follow", "report", "fail"):
+        check_symlinks(folder, word)
+    with pytest.raises(InvalidInputError, match="symlinks"):
+        check_symlinks(Location(bucket="aaa", scheme="oss"), "fail")

@@ -20,7 +20,9 @@ from airflow_provider_s3resume import get_provider_info as info_module
 from airflow_provider_s3resume.get_provider_info import get_provider_info
 from airflow_provider_s3resume.hooks._airflow import BaseHook
 from airflow_provider_s3resume.hooks._connections import OWN_FIELDS
+from airflow_provider_s3resume.hooks._local_connections import OWN_FIELDS as LOCAL_FIELDS
 from airflow_provider_s3resume.hooks._oss_connections import OSS_FIELDS
+from airflow_provider_s3resume.hooks.local import LocalResumeHook
 from airflow_provider_s3resume.hooks.oss import OSSResumeHook, OwnTypeOSSResumeHook
 from airflow_provider_s3resume.hooks.s3 import S3ResumeHook
 
@@ -55,6 +57,7 @@ def hook_of(manager: Any, conn_type: str) -> Any:
         ("s3resume", "hooks.s3.S3ResumeHook", "list_order"),
         ("oss", "hooks.oss.OSSResumeHook", "symlinks"),
         ("s3resume_oss", "hooks.oss.OwnTypeOSSResumeHook", "symlinks"),
+        ("s3resume_local", "hooks.local.LocalResumeHook", "path"),
     ],
 )
 def test_airflow_finds_provider_hook_and_form(conn_type: str, hook_class: str, field: str) -> None:
@@ -67,7 +70,8 @@ def test_airflow_finds_provider_hook_and_form(conn_type: str, hook_class: str, f
     assert hook.connection_testable
     assert hook.package_name == NAME
     assert f"extra__{conn_type}__{field}" in manager.connection_form_widgets
-    assert manager.field_behaviours[conn_type]["relabeling"]["host"] == "Endpoint"
+    relabeled = {} if conn_type == "s3resume_local" else {"host": "Endpoint"}
+    assert relabeled.items() <= manager.field_behaviours[conn_type]["relabeling"].items()
 
 
 @pytest.mark.parametrize("installed", [False, True])
@@ -128,11 +132,13 @@ def test_every_module_is_named_and_can_be_imported() -> None:
 
 def test_the_fields_of_the_form_are_read() -> None:
     """What a person enters must not be lost: a field is botocore's or one of ours."""
-    ours, oss, own_oss = get_provider_info()["connection-types"]
+    ours, oss, own_oss, local = get_provider_info()["connection-types"]
     assert set(ours["conn-fields"]) - {"region_name"} <= OWN_FIELDS
     assert set(oss["conn-fields"]) <= OSS_FIELDS
+    assert set(local["conn-fields"]) <= LOCAL_FIELDS
     hooks: list[tuple[type[BaseHook], dict[str, Any]]]
     hooks = [(S3ResumeHook, ours), (OSSResumeHook, oss), (OwnTypeOSSResumeHook, own_oss)]
+    hooks.append((LocalResumeHook, local))
     for hook, connection in hooks:
         behaviour: Any = hook.get_ui_field_behaviour()
         assert behaviour["relabeling"] == connection["ui-field-behaviour"]["relabeling"]
