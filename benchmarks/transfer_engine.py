@@ -29,7 +29,7 @@ from airflow_provider_s3resume.storage.base import ObjectStore
 from airflow_provider_s3resume.storage.build import build_store
 from airflow_provider_s3resume.storage.s3 import S3Store, client_config, store_settings_from_extra
 from airflow_provider_s3resume.transfer.batch import copy_batch
-from airflow_provider_s3resume.transfer.config import CopyConfig
+from airflow_provider_s3resume.transfer.config import CopyConfig, ServerSideCopy
 from airflow_provider_s3resume.transfer.planning import PlanRequest, make_plan
 from airflow_provider_s3resume.transfer.state import StateLocation
 from airflow_provider_s3resume.transfer.stopping import StopSignal
@@ -117,7 +117,8 @@ def main() -> None:
         target,
         state,
         BatchRef(**order["batch"]),
-        CopyConfig(**order["config"]),
+        # Both buckets are of one server, and what is measured is the relay.
+        CopyConfig(**order["config"], server_side_copy=ServerSideCopy.NEVER),
         stop=StopSignal(),
         now=began,
     )

@@ -13,6 +13,7 @@ from airflow_provider_s3resume.operators.params import (
     SIDES_FROM_PARAMS,
     copying_params,
     sides_params,
+    versions_params,
 )
 from airflow_provider_s3resume.operators.sync import RETRIES
 from airflow_provider_s3resume.operators.verify import VerifyCopyOperator
@@ -32,7 +33,8 @@ with DAG(
 
 `pairs` puts every key behind the source prefix and behind the target prefix, `copy` copies each of
 these objects in a task of its own, `verify` compares it with its source. Objects that are at the
-target already are replaced.
+target already are replaced. Of a key that *Versions* names a version of, that version is copied;
+of all others the newest.
 
 The copy tasks need their pool: `airflow pools set {POOL} 4 "S3 transfers"`.
 """,
@@ -53,6 +55,7 @@ The copy tasks need their pool: `airflow pools set {POOL} 4 "S3 transfers"`.
             title="Keys",
             description_md="One key a line, as it stands behind the source prefix.",
         ),
+        **versions_params(),
         **sides_params(
             source_conn_id=os.environ.get("S3RESUME_SOURCE_CONN_ID", "s3_source"),
             source_uri=os.environ.get("S3RESUME_SOURCE_URI", "s3://demo-source/"),
@@ -67,13 +70,19 @@ The copy tasks need their pool: `airflow pools set {POOL} 4 "S3 transfers"`.
 
     @task
     def pairs() -> list[dict[str, str]]:
-        """Return the source and target URI of every key."""
+        """Return the source and target URI of every key, and the version that is meant."""
         context = get_current_context()
         given, known = context["params"], context["dag"].params
         check_unknown(context["dag_run"].conf or {}, known.keys(), what="parameters of the run")
         parse_places(given["source_uri"], given["target_uri"], given["state_uri"])
+        versions = given["versions"]
+        check_unknown(versions, given["keys"], what="keys of versions")
         return [
-            {"source_uri": given["source_uri"] + key, "target_uri": given["target_uri"] + key}
+            {
+                "source_uri": given["source_uri"] + key,
+                "target_uri": given["target_uri"] + key,
+                "source_version_id": versions.get(key, ""),
+            }
             for key in given["keys"]
         ]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from enum import Enum
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_s3resume.exceptions import InvalidInputError, ObjectsFailedError
 from airflow_provider_s3resume.hooks._errors import hopeless_fails
@@ -18,6 +19,8 @@ from airflow_provider_s3resume.operators._sides import SIDES_FIELDS, SidesOperat
 from airflow_provider_s3resume.plan.parts import check_part_size
 from airflow_provider_s3resume.plan.sides import parse_object
 from airflow_provider_s3resume.transfer.stopping import StopSignal
+
+_Choice = TypeVar("_Choice", bound=Enum)
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -46,6 +49,7 @@ COPY_FIELDS = (
     "bucket_key",
     "on_unsupported_attribute",
     "on_source_change",
+    "server_side_copy",
 )
 _SIZES = (
     "part_size",
@@ -90,6 +94,9 @@ class ResumableMultipartCopyOperator(SidesOperator):
     :param bucket_key: with ``aws:kms``, whether the service asks KMS once for many objects.
     :param on_unsupported_attribute: ``report`` or ``fail``, if the target does not hold metadata,
         tags, a class, a key or whatever else was to go with an object.
+    :param server_side_copy: ``auto``: where both sides are one service and the target's credentials
+        read the source, the service copies by itself; ``never``; or ``require``, which fails where
+        it does not.
     """
 
     template_fields: Sequence[str] = (*SIDES_FIELDS, *COPY_FIELDS, "batch", "source_version_id")
@@ -113,6 +120,7 @@ class ResumableMultipartCopyOperator(SidesOperator):
         bucket_key: bool | str | None = None,
         on_unsupported_attribute: str = "report",
         on_source_change: str = "start_over",
+        server_side_copy: str = "auto",
         **kwargs: Any,  # noqa: ANN401 - BaseOperator's own
     ) -> None:
         super().__init__(**kwargs)
@@ -132,6 +140,7 @@ class ResumableMultipartCopyOperator(SidesOperator):
         self.bucket_key = bucket_key
         self.on_unsupported_attribute = on_unsupported_attribute
         self.on_source_change = on_source_change
+        self.server_side_copy = server_side_copy
         self._interruption = Interruption()
 
     def on_kill(self) -> None:
@@ -169,6 +178,7 @@ class ResumableMultipartCopyOperator(SidesOperator):
         from airflow_provider_s3resume.transfer.config import (  # noqa: PLC0415
             CopyConfig,
             OnSourceChange,
+            ServerSideCopy,
         )
 
         given = {name: getattr(self, name) for name in _SIZES}
@@ -177,6 +187,7 @@ class ResumableMultipartCopyOperator(SidesOperator):
             **sizes,
             **asked_for({name: getattr(self, name) for name in ASKED_FIELDS}),
             on_source_change=choice("on_source_change", self.on_source_change, OnSourceChange),
+            server_side_copy=choice("server_side_copy", self.server_side_copy, ServerSideCopy),
         )
 
     def _prepare(self, run_id: str, stop: StopSignal) -> Callable[[StopSignal], _Done]:

@@ -24,6 +24,7 @@ URI_PATTERN = (
     r"|arn:aws[a-z\-]*:s3:[a-z0-9\-]*:[0-9]{12}:accesspoint[/:][A-Za-z0-9.\-]+)(/.*)?$"
 )
 RULES = ("size+etag", "size+etag+newer", "size+etag+metadata", "size+newer", "size")
+SERVER_SIDE_COPY = ("auto", "never", "require")
 DEFAULT_MEMORY_BUDGET = 128 * MIB
 _CONN_TYPES = {
     "s3": "`aws` or `s3resume`, for an `s3://` source",
@@ -87,6 +88,7 @@ COPYING_FROM_PARAMS: Mapping[str, Any] = {
     "kms_key_id": "{{ params.kms_key_id or '' }}",
     "bucket_key": "{{ '' if params.bucket_key is none else params.bucket_key }}",
     "on_unsupported_attribute": "{{ params.on_unsupported_attribute }}",
+    "server_side_copy": "{{ params.server_side_copy }}",
 }
 
 
@@ -216,6 +218,21 @@ def symlinks_params(default: str | None = None) -> dict[str, Param]:
     }
 
 
+def versions_params() -> dict[str, Param]:
+    """Return the parameter that chooses versions of named keys."""
+    return {
+        "versions": Param(
+            {},
+            type="object",
+            additionalProperties={"type": "string", "minLength": 1, "maxLength": 1024},
+            title="Versions",
+            description_md='Ids of versions by key, such as `{"a.csv": "3HL4kqtJlcpXroDTDmJ"}`, as '
+            "the key stands in *Keys*. Keys that are not named: their newest version.",
+            section="What to copy",
+        )
+    }
+
+
 def planning_params() -> dict[str, Param]:
     """Return the parameters of what is copied."""
     return {
@@ -291,6 +308,16 @@ def copying_params() -> dict[str, Param]:
             title="Requests per second",
             description_md="What one task asks the source at most, and as often the target. Empty: "
             "no limit but what they accept.",
+            section="How to copy",
+        ),
+        "server_side_copy": Param(
+            SERVER_SIDE_COPY[0],
+            type="string",
+            enum=list(SERVER_SIDE_COPY),
+            title="Copies by the service",
+            description_md="Where both sides are one service. `auto`: the service copies by itself "
+            "if the target's credentials may read the source, and the report says so; `never`: the "
+            "bytes go through the worker; `require`: fail if the service does not copy.",
             section="How to copy",
         ),
         **asking_params(),

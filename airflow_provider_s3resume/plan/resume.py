@@ -27,6 +27,7 @@ class PartRecord:
     :param checksum: base64 checksum of the part's bytes in the checkpoint's algorithm, if any.
     :param source_checksum: the same in the algorithm that the source's service vouches for the
         whole object with, where that is another one.
+    :param by_service: the target's service copied it by itself, so nobody here has seen its bytes.
     """
 
     part_number: int
@@ -34,6 +35,7 @@ class PartRecord:
     etag: str
     checksum: str | None = None
     source_checksum: str | None = None
+    by_service: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

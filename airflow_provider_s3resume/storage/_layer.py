@@ -22,6 +22,7 @@ from airflow_provider_s3resume.plan.objects import (
 )
 from airflow_provider_s3resume.plan.parts import Limits
 from airflow_provider_s3resume.plan.resume import ListedPart, PartRecord
+from airflow_provider_s3resume.storage._layered_copying import LayeredCopying
 from airflow_provider_s3resume.storage.base import (
     Capabilities,
     Condition,
@@ -35,6 +36,7 @@ from airflow_provider_s3resume.storage.base import (
     Written,
     uri_of,
 )
+from airflow_provider_s3resume.storage.server_side import ServerSide, server_side_of
 
 T = TypeVar("T")
 _Listed = TypeVar("_Listed")
@@ -113,6 +115,13 @@ class Layer:
     def limits(self) -> Limits:
         """What the store accepts in numbers."""
         return self.inner.limits
+
+    @property
+    def server_side(self) -> ServerSide | None:
+        """The inner store's part for copies by its service, its calls made by this layer."""
+        if server_side_of(self.inner) is None:
+            return None
+        return LayeredCopying(lambda: self.inner, self._call)
 
     def check_access(self, prefix: str = "") -> None:
         """Make sure that the bucket exists and answers."""

@@ -158,6 +158,7 @@ class Call:
             "BadDigest": DigestRejectedError,
             "NoSuchKey": ObjectNotFoundError,
             "NoSuchUpload": UploadNotFoundError,
+            "NoSuchVersion": ObjectNotFoundError,
             "PreconditionFailed": PreconditionFailedError,
         }
         detail = f"{code}: {message}" if message else code

@@ -49,6 +49,7 @@ class MemoryTraits:
     :param lists_resent_parts: ListParts gives a part that was sent twice twice (SeaweedFS).
     :param adds_checksum: objects written without one get a full-object CRC64NVME (Amazon S3).
     :param ignores_checksums: checksums are taken, and neither checked nor kept.
+    :param ignores_copy_conditions: copies by the service are made whatever their condition.
     :param encryption: what the bucket encrypts with where nothing is asked for.
     :param read_size: bytes that one ``readinto`` gives at most.
     """
@@ -56,6 +57,7 @@ class MemoryTraits:
     lists_resent_parts: bool = False
     adds_checksum: bool = True
     ignores_checksums: bool = False
+    ignores_copy_conditions: bool = False
     encryption: str | None = None
     read_size: int | None = None
 
@@ -80,6 +82,7 @@ class MemoryService:
         self.exists = True
         self.denied = False
         self.objects = ObjectTable(by_segment=not capabilities.ordered_listing)
+        self.versions: dict[tuple[str, str], StoredObject] = {}
         self.uploads: dict[str, OpenUpload] = {}
 
     def begin(self, operation: str, key: str) -> Call:
@@ -102,11 +105,15 @@ class MemoryService:
     def find(self, call: Call, version_id: str | None = None) -> StoredObject:
         """Return the object of a call.
 
-        :raises ObjectNotFoundError: if there is none; there never are versions.
+        :param version_id: of one that a test has put into ``versions``.
+        :raises ObjectNotFoundError: if there is none.
         """
-        stored = self.objects.get(call.key)
-        if stored is None or version_id is not None:
-            raise call.refuse("NoSuchKey")
+        if version_id is None:
+            stored = self.objects.get(call.key)
+        else:
+            stored = self.versions.get((call.key, version_id))
+        if stored is None:
+            raise call.refuse("NoSuchKey" if version_id is None else "NoSuchVersion")
         return stored
 
     def find_exact(self, call: Call, identity: SourceIdentity) -> StoredObject:

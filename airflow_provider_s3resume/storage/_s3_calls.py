@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 _METHODS: Final = {
     "AbortMultipartUpload": "abort_multipart_upload",
     "CompleteMultipartUpload": "complete_multipart_upload",
+    "CopyObject": "copy_object",
     "CreateMultipartUpload": "create_multipart_upload",
     "DeleteObject": "delete_object",
     "GetObject": "get_object",
@@ -40,11 +42,14 @@ _METHODS: Final = {
     "ListParts": "list_parts",
     "PutObject": "put_object",
     "UploadPart": "upload_part",
+    "UploadPartCopy": "upload_part_copy",
 }
 
 _AWAITED: Final = {
     "GetObject": Awaited.BODY,
     "CompleteMultipartUpload": Awaited.COMPLETE,
+    "CopyObject": Awaited.COMPLETE,
+    "UploadPartCopy": Awaited.COMPLETE,
 }
 _DIRECT_BODIES: Final = ("Body", "ContentLength", "ChecksumAlgorithm")
 _OLD_NAMES: Final = {"EU": "eu-west-1", "": "us-east-1"}
@@ -111,6 +116,12 @@ class Calls:
         if self._direct is None:
             return None
         return S3Express(self._direct, self.subject, self._common, put_parameters)
+
+    def of_bucket(self, bucket: str) -> Calls:
+        """Return what makes the same calls on another bucket; botocore makes them all."""
+        other = copy.copy(self)
+        other.bucket, other._direct = bucket, None  # noqa: SLF001 - its own kind
+        return other
 
     def subject(self, key: str = "") -> str:
         """Return the bucket or object as it is named in messages."""

@@ -102,6 +102,8 @@ _BARE_400: Final = (
     "HTTP 400 without a reason: expired credentials, a bucket of another region, "
     "or an object with a customer-provided key"
 )
+_MARKER_STATUSES: Final = frozenset({404, 405})
+_OBJECT_CALLS: Final = frozenset({"GetObject", "HeadObject"})
 _BUCKET_CALLS: Final = frozenset({"HeadBucket", "ListObjectsV2", "ListMultipartUploads"})
 _UPLOAD_CALLS: Final = frozenset(
     {"UploadPart", "ListParts", "CompleteMultipartUpload", "AbortMultipartUpload"}
@@ -167,7 +169,20 @@ def _of_answer(response: Any, operation: str, subject: str) -> StoreError:  # no
     if code == "400" and operation.startswith("Head"):
         # An answer to HEAD has no body; S3 answers so to expired session tokens.
         return CredentialsExpiredError(operation, subject, _BARE_400)
+    if _is_of_marker(response, status, operation):
+        return ObjectNotFoundError(operation, subject, f"{detail} (a delete marker)")
     return _kind(code, status, operation)(operation, subject, detail)
+
+
+def _is_of_marker(response: Any, status: int, operation: str) -> bool:  # noqa: ANN401 - botocore
+    """Tell whether an answer is about a delete marker, and not about a missing object.
+
+    "Working with delete markers": 404 if it is the newest version, 405 if it was asked for by its
+    id. Not every service sends the header then.
+    """
+    headers = response.get("ResponseMetadata", {}).get("HTTPHeaders") or {}
+    said = status in _MARKER_STATUSES and headers.get("x-amz-delete-marker") == "true"
+    return said or (status == 405 and operation in _OBJECT_CALLS)  # noqa: PLR2004 - HTTP's own number
 
 
 def _kind(code: str, status: int, operation: str) -> type[StoreError]:

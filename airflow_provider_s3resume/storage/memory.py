@@ -34,6 +34,7 @@ from airflow_provider_s3resume.storage._memory_bucket import (
     OpenUpload,
     StoredObject,
 )
+from airflow_provider_s3resume.storage._memory_copying import MemoryCopying
 from airflow_provider_s3resume.storage._memory_reader import (
     Hook,
     MemoryReader,
@@ -67,13 +68,15 @@ class MemoryStore:
     """An ``ObjectStore`` in memory, safe to use from many threads.
 
     ``observer.before`` and ``observer.after`` may be replaced at any time, ``exists`` and
-    ``denied`` set on :attr:`state`.
+    ``denied`` set on :attr:`state`, and ``copies_from`` to the buckets, by name, that the service
+    copies from by itself.
 
     :param clock: seconds since the epoch, for modification times.
     :param before_call: called before a call takes effect, outside of any lock; what it raises is
         what the call raises.
     :param after_call: called when it has taken effect (or was refused); the same.
-    :param in_transit: changes the bytes of ``PutObject``, ``UploadPart`` and ``GetObject``.
+    :param in_transit: changes the bytes of ``PutObject``, ``UploadPart`` and ``GetObject``, and of
+        copies by the service.
     """
 
     def __init__(
@@ -103,6 +106,7 @@ class MemoryStore:
             limits=self.limits,
             traits=traits or MemoryTraits(),
         )
+        self.copies_from: Mapping[str, MemoryStore] | None = None
         self._lock = threading.RLock()
 
     # What a test needs besides the calls of the contract; none of these is observed.
@@ -132,6 +136,13 @@ class MemoryStore:
     def _call(self, operation: str, key: str = "", **arguments: object) -> Iterator[Call]:
         with self.observer.call(operation, key=key, **arguments), self._lock:
             yield self.state.begin(operation, key)
+
+    @property
+    def server_side(self) -> MemoryCopying | None:
+        """The part for copies by the service, if ``copies_from`` names buckets."""
+        if self.copies_from is None:
+            return None
+        return MemoryCopying(self.state, self._call, self.copies_from, self.in_transit)
 
     # Reading.
 

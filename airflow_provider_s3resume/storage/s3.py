@@ -40,6 +40,7 @@ from airflow_provider_s3resume.storage._headers import bare
 from airflow_provider_s3resume.storage._s3_bodies import StreamBody
 from airflow_provider_s3resume.storage._s3_calls import Calls, discover_region
 from airflow_provider_s3resume.storage._s3_common import Common
+from airflow_provider_s3resume.storage._s3_copying import S3Copying
 from airflow_provider_s3resume.storage._s3_direct import open_direct
 from airflow_provider_s3resume.storage._s3_headers import (
     CHECKSUM_PARAMETERS,
@@ -146,6 +147,11 @@ class S3Store:
     def express(self) -> Express | None:
         """The store's part for small objects, if its calls can be made directly."""
         return self._express
+
+    @property
+    def server_side(self) -> S3Copying:
+        """The store's part for copies by the service; whether it makes any is to be tried."""
+        return S3Copying(self._calls, self.capabilities)
 
     # Reading.
 

@@ -47,6 +47,7 @@ from airflow_provider_s3resume.transfer.paces import Pace, Shared, pace_name, st
 from airflow_provider_s3resume.transfer.pool import MemoryBudget, Workers
 from airflow_provider_s3resume.transfer.progress import Figures, Progress
 from airflow_provider_s3resume.transfer.reading_back import check_options
+from airflow_provider_s3resume.transfer.server_side import decide, store_reasons
 from airflow_provider_s3resume.transfer.tuning import (
     MOST_THREADS,
     OBJECTS,
@@ -144,7 +145,7 @@ def copy_batch(
     entries = load_entries(state, ref)
     before = load_outcomes(state, ref.manifest, ref.index)
     give_back_large_blocks()
-    context = _context_of(source, target, state, config, stop=stop, now=now)
+    context = _context_of(source, target, state, config, entries, stop=stop, now=now)
     planned = {"objects_planned": len(entries), "bytes_planned": sum(e.size for e in entries)}
     context.progress.add(**planned)
     journal = Journal(state, outcomes_name(ref.manifest, ref.index), context)
@@ -160,6 +161,7 @@ def copy_batch(
         context.lookups.close()
     pace = Pace.of(context, time.monotonic() - began, run.shared)
     store_pace(state, pace_name(ref.manifest, ref.index), pace)
+    store_reasons(state, ref, context.by_service.reasons)
     result = _result(ref, journal, context.progress.figures(), pace)
     told = sum(result.counts.values())
     if told != len(entries):
@@ -176,6 +178,7 @@ def _context_of(
     target: ObjectStore,
     state: StateLocation,
     config: CopyConfig,
+    entries: list[CopyEntry],
     *,
     stop: StopSignal,
     now: float,
@@ -197,6 +200,7 @@ def _context_of(
         threads=_threads(config.object_concurrency, budget.most_objects, target),
         known_checkpoints=_known_checkpoints(state),
         keeps_attributes=target.capabilities.keeps_attributes,
+        by_service=decide(source, target, config, entries),
     )
 
 

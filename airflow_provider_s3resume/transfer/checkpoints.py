@@ -137,6 +137,8 @@ def to_json(checkpoint: Checkpoint) -> str:
 
 def _part_row(part: PartRecord) -> list[object]:
     row: list[object] = [part.part_number, part.size, part.etag, part.checksum]
+    if part.by_service:
+        return [*row, part.source_checksum, True]
     return row if part.source_checksum is None else [*row, part.source_checksum]
 
 
@@ -163,6 +165,7 @@ def from_json(text: str) -> Checkpoint:
                 etag=etag,
                 checksum=checksum,
                 source_checksum=rest[0] if rest else None,
+                by_service=len(rest) > 1 and rest[1] is True,
             )
             for number, size, etag, checksum, *rest in data["parts"]
         )

@@ -24,7 +24,7 @@ from airflow_provider_s3resume.plan.digests import (
 )
 from airflow_provider_s3resume.transfer.attributes import condition_of
 from airflow_provider_s3resume.transfer.context import Landed
-from airflow_provider_s3resume.transfer.outcomes import Status
+from airflow_provider_s3resume.transfer.outcomes import Proof, Status
 from airflow_provider_s3resume.transfer.proving import (
     Expected,
     WrittenParts,
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from airflow_provider_s3resume.plan.objects import ObjectInfo
     from airflow_provider_s3resume.plan.resume import Checkpoint, PartRecord
     from airflow_provider_s3resume.storage.base import Condition, Written
-    from airflow_provider_s3resume.transfer.outcomes import Proof
     from airflow_provider_s3resume.transfer.preparing import Prepared
 
 _COMPLETE_TRIES = 4
@@ -70,10 +69,16 @@ def finish(copy: CopySubject, prepared: Prepared, reread: int) -> Landed:
     found = look(copy.context.target, copy.key)
     check_landed(copy.uri, found, expected, written.etag if written else None)
     arrived = shown or _have_arrived(copy, found, expected)
+    copied = sum(part.by_service for part in parts)
+    if copied and proof is Proof.PARTS:
+        proof = Proof.SERVICE
+    elif not arrived:
+        proof = without_target(proof, copy.algorithm)
+    mixed = 0 < copied < len(parts)
     return Landed(
         status=Status.COPIED,
         target_etag=normal_etag(found.etag) if found else None,
-        proof=proof if arrived else without_target(proof, copy.algorithm),
+        proof=proof,
         sent_parts=len(copy.moved),
         kept_parts=len(prepared.kept) + reread,
         reread_parts=reread,
@@ -81,7 +86,13 @@ def finish(copy: CopySubject, prepared: Prepared, reread: int) -> Landed:
         unprotected=condition is None,
         checkpointed=True,
         superseded=checkpoint.superseded,
-        notes=(*notes, *prepared.notes, *(copy.lost(found) if found else ())),
+        by_service=bool(copied) and not mixed,
+        notes=(
+            *notes,
+            *prepared.notes,
+            *(copy.lost(found) if found else ()),
+            *([f"{copied} of {len(parts)} parts were copied by the service"] if mixed else []),
+        ),
     )
 
 

@@ -38,6 +38,19 @@ class OnUnsupportedAttribute(enum.Enum):
     FAIL = "fail"
 
 
+class ServerSideCopy(enum.Enum):
+    """Who moves the bytes where both sides are one service.
+
+    ``AUTO``: the service, if the target's credentials read the source, and it copies; else they are
+    relayed, and the report says why. Small objects are relayed where many of them go at once.
+    ``NEVER``: all are relayed. ``REQUIRE``: the service, or the copy fails.
+    """
+
+    AUTO = "auto"
+    NEVER = "never"
+    REQUIRE = "require"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyConfig:
     """Sizes in bytes, times in seconds.
@@ -67,6 +80,7 @@ class CopyConfig:
     carry_metadata: bool = True
     carry_tags: bool = True
     on_source_change: OnSourceChange = OnSourceChange.START_OVER
+    server_side_copy: ServerSideCopy = ServerSideCopy.AUTO
     max_manifest_age_s: float = 7 * 24 * 3600.0
     options: WriteOptions = field(default_factory=WriteOptions)
     storage_classes: ClassMapping | None = None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_s3resume.storage.base import uri_of
 from airflow_provider_s3resume.transfer.pool import Workers
+from airflow_provider_s3resume.transfer.server_side import ServiceCopies
 
 if TYPE_CHECKING:
     from airflow_provider_s3resume.storage.base import ObjectStore
@@ -53,6 +54,7 @@ class CopyContext:
     :param parts: the same of parts.
     :param threads: the same of larger objects, each of which has a thread.
     :param lookups: threads for short calls that a copy begins before it needs their answers.
+    :param by_service: whether the target's service copies by itself.
     :param known_checkpoints: names of the checkpoint records that stood there at the start.
     :param keeps_attributes: the target's, asked once.
     """
@@ -71,6 +73,7 @@ class CopyContext:
     threads: Tuner
     known_checkpoints: frozenset[str] = frozenset()
     keeps_attributes: bool = True
+    by_service: ServiceCopies = field(default_factory=ServiceCopies)
     verdict: ChecksumVerdict = field(default_factory=ChecksumVerdict)
     lookups: Workers = field(default_factory=lambda: Workers(_LOOKUPS, "s3resume-lookup"))
 
@@ -98,6 +101,7 @@ class Landed:
     reread_parts: int = 0
     bytes_moved: int = 0
     unprotected: bool = False
+    by_service: bool = False
     checkpointed: bool = False
     superseded: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_s3resume.exceptions import (
     ObjectArchivedError,
     ObjectNotFoundError,
+    PreconditionFailedError,
     SourceChangedError,
     TransientStoreError,
     UnsupportedError,
@@ -24,6 +25,7 @@ from airflow_provider_s3resume.transfer.lookups import lookups_of
 from airflow_provider_s3resume.transfer.multipart import copy_multipart
 from airflow_provider_s3resume.transfer.outcomes import Outcome, Proof, Status
 from airflow_provider_s3resume.transfer.reading import ExactSource
+from airflow_provider_s3resume.transfer.service_copy import copy_by_service
 from airflow_provider_s3resume.transfer.single import copy_single
 
 if TYPE_CHECKING:
@@ -53,7 +55,9 @@ def copy_object(context: CopyContext, entry: CopyEntry) -> Outcome:
         )
         raise ObjectArchivedError(error.operation, error.subject, detail) from error
     except SourceChangedError:
-        if context.config.on_source_change is OnSourceChange.FAIL or entry.version_id is not None:
+        if entry.version_id is not None:
+            return _version_gone(context, entry)
+        if context.config.on_source_change is OnSourceChange.FAIL:
             raise
     context.stop.check()
     try:
@@ -83,11 +87,31 @@ def _copy(
         detail = "the source gives neither an ETag nor a version: ranges of it could be mixed"
         raise UnsupportedError("GetObject", uri, detail)
     source = ExactSource(context.source, entry.key, identity, context.stop)
-    if _Singles.of(context).has(identity.size, identity.etag):
-        landed = _single(context, entry, source, planned=planned)
-    else:
+    landed = None
+    if _copies_whole(context, entry, identity):
+        info = _head(context, source, planned=planned)
+        landed = copy_by_service(context, entry, source, info)
+        landed = landed and _cleared(context, entry, landed, planned=planned)
+    if landed is None and _Singles.of(context).has(identity.size, identity.etag):
+        landed = copy_single(context, entry, source)
+        landed = _cleared(context, entry, landed, planned=planned)
+    if landed is None:
         landed = _in_parts(context, entry, source, planned=planned)
     return outcome_of(entry, identity, landed)
+
+
+def _copies_whole(context: CopyContext, entry: CopyEntry, identity: SourceIdentity) -> bool:
+    """Tell whether the target's service copies an object by itself, and in one request.
+
+    One that an earlier attempt began in parts is gone on with in parts.
+    """
+    if context.by_service.calls is None:
+        return False
+    singles = _Singles.of(context)
+    if singles.has(identity.size, identity.etag):
+        return True
+    fits = identity.size <= context.target.limits.max_single_put
+    return fits and not singles.are_parts(identity.etag) and not _had_checkpoint(context, entry)
 
 
 def _in_parts(
@@ -116,6 +140,7 @@ def outcome_of(entry: CopyEntry, identity: SourceIdentity, landed: Landed) -> Ou
         reread_parts=landed.reread_parts,
         bytes_moved=landed.bytes_moved,
         unprotected=landed.unprotected,
+        by_service=landed.by_service,
         checkpointed=landed.checkpointed,
         superseded=landed.superseded,
         notes=landed.notes,
@@ -164,8 +189,11 @@ class _Singles:
     def has(self, size: int, etag: str | None) -> bool:
         if size == 0:
             return True
-        in_parts = self.layouts and part_count_of_etag(etag) is not None
-        return size <= self.most and not in_parts
+        return size <= self.most and not self.are_parts(etag)
+
+    def are_parts(self, etag: str | None) -> bool:
+        """Tell whether the source holds an object in parts that are to be reproduced."""
+        return self.layouts and part_count_of_etag(etag) is not None
 
 
 def _head(context: CopyContext, source: ExactSource, *, planned: bool) -> ObjectInfo:
@@ -183,10 +211,8 @@ def _head(context: CopyContext, source: ExactSource, *, planned: bool) -> Object
     return info
 
 
-def _single(
-    context: CopyContext, entry: CopyEntry, source: ExactSource, *, planned: bool
-) -> Landed:
-    landed = copy_single(context, entry, source)
+def _cleared(context: CopyContext, entry: CopyEntry, landed: Landed, *, planned: bool) -> Landed:
+    """Abort what was begun under the key of an object that was written in one request."""
     # An earlier, larger object under this key may have left an upload behind: in another attempt,
     # or in this one, if it was replaced while it was copied.
     if planned and not _had_checkpoint(context, entry):
@@ -235,8 +261,37 @@ def _check_gone(context: CopyContext, entry: CopyEntry, error: ObjectNotFoundErr
         raise TransientStoreError("HeadObject", uri, detail) from error
 
 
+def _version_gone(context: CopyContext, entry: CopyEntry) -> Outcome:
+    """Return the end of a copy of a version that was deleted since the plan.
+
+    A version never changes, and a listing of current objects says nothing of it; so both HEAD and a
+    GET, whose answer has a body, have to miss it in a bucket that answers.
+
+    :raises SourceChangedError: if it is there after all: only "null" is a name that passes on.
+    :raises StoreError: if the bucket does not answer.
+    """
+    context.stop.check()
+    identity = entry.identity()
+    source = ExactSource(context.source, entry.key, identity, context.stop)
+    try:
+        context.source.head(entry.key, version_id=entry.version_id)
+    except ObjectNotFoundError:
+        context.source.check_access(entry.key)
+    else:
+        raise source.changed()
+    try:
+        context.source.open_range(entry.key, None, identity).close()
+    except ObjectNotFoundError:
+        return _gone(context, entry)
+    except PreconditionFailedError as error:
+        raise source.changed() from error
+    uri = uri_of(context.source, entry.key)
+    raise TransientStoreError("HeadObject", uri, "HEAD does not find the version, GET does")
+
+
 def _gone(context: CopyContext, entry: CopyEntry) -> Outcome:
     notes = _abort_earlier(context, entry)
+    what = "object" if entry.version_id is None else "version"
     return Outcome(
         key=entry.key,
         target_key=entry.target_key,
@@ -245,5 +300,5 @@ def _gone(context: CopyContext, entry: CopyEntry) -> Outcome:
         source_etag=entry.etag,
         proof=Proof.NONE,
         checkpointed=True,
-        notes=("the source object was deleted since the plan", *notes),
+        notes=(f"the source {what} was deleted since the plan", *notes),
     )

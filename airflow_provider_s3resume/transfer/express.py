@@ -428,9 +428,11 @@ def split(
     """Return the objects that can go through a lane, and all others."""
     small: list[CopyEntry] = []
     others: list[CopyEntry] = []
-    if _sides(context) is None:
+    if context.by_service.required or _sides(context) is None:
         return small, list(entries)
     is_small = smallness(context, MOST_BYTES)
     for entry in entries:
         (small if is_small(entry) else others).append(entry)
+    if small:
+        context.by_service.are_relayed(MOST_BYTES)
     return small, others

@@ -12,7 +12,7 @@ from airflow_provider_s3resume.exceptions import ManifestError
 from airflow_provider_s3resume.plan.manifest import dumps, loads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 
 class Status(enum.Enum):
@@ -37,7 +37,9 @@ class Proof(enum.Enum):
     both. ``MD5``: the MD5 that the source's ETag is, over bytes that were read a second time and
     compared with those that were sent, or the MD5s that it is or is made of, over a file that was
     read back. ``PARTS``: size, and a digest of every part that the target's service checked when it
-    took the part. ``NONE``: nothing could be compared.
+    took the part. ``SERVICE``: size, and the word of the service that it copied the very object
+    named, where nothing that it shows of the two can be compared. ``NONE``: nothing could be
+    compared.
     """
 
     ETAG = "etag"
@@ -45,6 +47,7 @@ class Proof(enum.Enum):
     CHECKSUM = "checksum"
     MD5 = "md5"
     PARTS = "parts"
+    SERVICE = "copied_by_service"
     NONE = "none"
 
 
@@ -62,6 +65,7 @@ class Outcome:
     :param reread_parts: kept parts whose source range was read again to prove them.
     :param bytes_moved: bytes sent by this attempt.
     :param unprotected: the target could not make the write conditional on what the plan saw.
+    :param by_service: the target's service copied it by itself.
     :param notes: what the target could not hold, why a layout was not reproduced, and the like.
     :param checkpointed: a checkpoint stands until this line is written.
     :param superseded: ids of uploads that were given up on the way.
@@ -80,6 +84,7 @@ class Outcome:
     reread_parts: int = 0
     bytes_moved: int = 0
     unprotected: bool = False
+    by_service: bool = False
     checkpointed: bool = False
     superseded: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -93,6 +98,8 @@ class Outcome:
         # as long for one as the network does.
         if _USUALLY_SAME(self) == _USUAL:
             line, values = _USUAL_LINE, _OTHERS(self)
+        elif self.by_service:
+            line, values = _SERVICE_LINE, _SERVICE_VALUES(self)
         else:
             line, values = _LINE, _VALUES(self)
         return line % tuple([_WRITERS.get(type(value), dumps)(value) for value in values])
@@ -123,8 +130,11 @@ def _word(value: enum.Enum) -> str:
     return _WORDS[value]
 
 
-_FIELDS: Final = sorted(Outcome.__slots__)
+_FIELDS: Final = sorted({*Outcome.__slots__} - {"by_service"})
 _VALUES: Final = attrgetter(*_FIELDS)
+_SERVICE_FIELDS: Final = sorted(Outcome.__slots__)
+"""Lines of objects that were relayed are as they were before services copied."""
+_SERVICE_VALUES: Final = attrgetter(*_SERVICE_FIELDS)
 _WORDS: Final[Mapping[enum.Enum, str]] = {
     member: encode_basestring_ascii(member.value) for member in (*Status, *Proof)
 }
@@ -140,14 +150,15 @@ _WRITERS: Final[Mapping[type, Callable[[Any], str]]] = {
 """How each kind of value is written, as ``dumps`` does."""
 
 
-def _line_with(known: Mapping[str, object]) -> str:
+def _line_with(known: Mapping[str, object], names: Sequence[str] = _FIELDS) -> str:
     """Return a line in which the values of all other fields have to be put."""
     texts = {name: _WRITERS.get(type(value), dumps)(value) for name, value in known.items()}
-    pairs = [f'"{name}":{texts.get(name, "%s")}' for name in _FIELDS]
+    pairs = [f'"{name}":{texts.get(name, "%s")}' for name in names]
     return "{" + ",".join(pairs) + "}\n"
 
 
 _LINE: Final = _line_with({})
+_SERVICE_LINE: Final = _line_with({}, _SERVICE_FIELDS)
 _DIFFERENT: Final = {"source_etag", "target_etag", "proof", "sent_parts", "bytes_moved"}
 _SAME: Final = {
     field.name: field.default

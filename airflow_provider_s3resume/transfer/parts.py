@@ -31,6 +31,7 @@ from airflow_provider_s3resume.storage.base import uri_of
 from airflow_provider_s3resume.transfer.hashing import Hasher, hex_of, md5_hex
 from airflow_provider_s3resume.transfer.proving import PLAIN_ENCRYPTION
 from airflow_provider_s3resume.transfer.reading import READ_STEP, STREAM_BUFFER, StreamBody
+from airflow_provider_s3resume.transfer.service_copy import PartCopies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -101,6 +102,7 @@ class PartMover:
         self._stop = stop
         self._moved = moved
         self._ranges = dict(destination.layout.ranges())
+        self._service = PartCopies(context, self._source, target_key, self._upload_id, algorithm)
         self._ahead: dict[int, Future[None]] = {}
 
     def send_all(self, missing: Iterable[int]) -> None:
@@ -189,12 +191,14 @@ class PartMover:
     def _send(self, number: int) -> None:
         self._stop.check()
         byte_range = self._ranges[number]
-        if byte_range.length > self._context.budget.total // 2:
+        part = self._service.copy(number, byte_range)
+        moved = byte_range.length if part is None else 0
+        if part is None and byte_range.length > self._context.budget.total // 2:
             part = self._stream(number, byte_range)
-        else:
+        elif part is None:
             part = self._stream_at_first(number, byte_range) or self._hold(number, byte_range)
-        self._moved.append(byte_range.length)
-        self._context.progress.add(bytes_moved=byte_range.length, parts_sent=1)
+        self._moved.append(moved)
+        self._context.progress.add(bytes_moved=moved, parts_sent=1)
         if self._context.parts.count(byte_range.length):
             self._context.workers.resize(self._context.parts.allowed)
         self._record().acknowledge(part)

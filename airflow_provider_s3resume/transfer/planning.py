@@ -19,6 +19,7 @@ from airflow_provider_s3resume.exceptions import (
     InvalidInputError,
     ManifestError,
     ObjectNotFoundError,
+    StoreError,
 )
 from airflow_provider_s3resume.plan.archives import OnArchived
 from airflow_provider_s3resume.plan.batches import BatchLimits
@@ -58,6 +59,7 @@ from airflow_provider_s3resume.transfer.tree_targets import check_named, without
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from airflow_provider_s3resume.plan.objects import ObjectInfo
     from airflow_provider_s3resume.storage.base import ObjectStore
     from airflow_provider_s3resume.transfer.state import StateLocation
     from airflow_provider_s3resume.transfer.stopping import StopSignal
@@ -370,7 +372,7 @@ def _entry_of_pair(
     target_key: str,
     version_id: str | None,
 ) -> CopyEntry:
-    info = source.head(source_key, version_id=version_id)
+    info = _head_of(source, source_key, version_id)
     try:
         there = target.head(target_key)
     except ObjectNotFoundError:
@@ -387,6 +389,17 @@ def _entry_of_pair(
         storage_class=info.storage_class,
         version_id=version_id,
     )
+
+
+def _head_of(source: ObjectStore, key: str, version_id: str | None) -> ObjectInfo:
+    """Return a source object's headers; what is wrong with a version that was chosen names it."""
+    try:
+        return source.head(key, version_id=version_id)
+    except StoreError as error:
+        if version_id is None or error.retryable:
+            raise
+        detail = f"version {version_id!r}: {error.detail}"
+        raise type(error)(error.operation, error.subject, detail) from error
 
 
 # --- list and diff ------------------------------------------------------------------------------

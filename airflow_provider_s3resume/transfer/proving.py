@@ -41,6 +41,8 @@ PLAIN_ENCRYPTION = frozenset({None, "AES256"})
 
 _READ_AGAIN = MIB
 """Bytes held while a part is read again, whatever its size."""
+_COMPARED = 2
+"""Parts that are read again to find out whether their ETags are MD5s."""
 
 
 class NotEncryptedError(VerificationError):
@@ -235,17 +237,25 @@ class WrittenParts:
         """
         if not self.md5_etags:
             return False
-        part = min(self.parts, key=lambda one: (one.size, one.part_number))
+        smallest = sorted(self.parts, key=lambda one: (one.size, one.part_number))[:_COMPARED]
+        part = smallest[0]
         if part.checksum is None or self.algorithm is None:
-            return True  # Each was compared with the MD5 of its bytes when it was sent.
+            # Each was compared with the MD5 of its bytes when it was sent, but for those that the
+            # service copied. One of these may be what is wrong: then the other is an MD5.
+            compared = not any(one.by_service for one in self.parts)
+            return compared or any(_is_md5(source, layout, one) for one in smallest)
         if self.algorithm is ChecksumAlgorithm.MD5:
             return base64.b64decode(part.checksum).hex() == normal_etag(part.etag)
-        sent, md5 = Hasher(self.algorithm), Hasher(ChecksumAlgorithm.MD5)
-        buffer = memoryview(bytearray(min(part.size, _READ_AGAIN)))
-        source.read(dict(layout.ranges())[part.part_number], buffer, sent, md5)
-        if sent.checksum().value != part.checksum:
-            return True
-        return hex_of(md5.checksum()) == normal_etag(part.etag)
+        sent = Hasher(self.algorithm)
+        return _is_md5(source, layout, part, sent) or sent.checksum().value != part.checksum
+
+
+def _is_md5(source: ExactSource, layout: PartLayout, part: PartRecord, *beside: Hasher) -> bool:
+    """Read a part's range once more; tell whether the part's ETag is its MD5."""
+    md5 = Hasher(ChecksumAlgorithm.MD5)
+    buffer = memoryview(bytearray(min(part.size, _READ_AGAIN)))
+    source.read(dict(layout.ranges())[part.part_number], buffer, *beside, md5)
+    return hex_of(md5.checksum()) == normal_etag(part.etag)
 
 
 def _mismatch(

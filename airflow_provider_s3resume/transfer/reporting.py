@@ -16,6 +16,7 @@ from airflow_provider_s3resume.transfer.loading import (
 )
 from airflow_provider_s3resume.transfer.outcomes import Outcome, Status
 from airflow_provider_s3resume.transfer.paces import pace_name, paces_of
+from airflow_provider_s3resume.transfer.server_side import reasons_of
 from airflow_provider_s3resume.transfer.verification import (
     MOST_NAMED,
     KeyFailure,
@@ -89,6 +90,8 @@ class RunReport:
     :param archived: keys that were to be copied and have to be restored first, up to a thousand.
     :param key_mapping: what became of keys; see ``Manifest.key_mapping``.
     :param requests: how many the plan needs at least, by side and name; see ``plan.cost``.
+    :param by_service: objects that the target's service copied by itself; of ``by_service_bytes``.
+    :param relayed_because: why others were relayed though both sides are one service → batches.
     """
 
     run_id: str
@@ -132,6 +135,9 @@ class RunReport:
     archived: tuple[str, ...] = ()
     key_mapping: Mapping[str, str] = field(default_factory=dict)
     requests: Mapping[str, int] = field(default_factory=dict)
+    by_service: int = 0
+    by_service_bytes: int = 0
+    relayed_because: Mapping[str, int] = field(default_factory=dict)
     schema: int = field(default=SCHEMA)
 
     def to_json_dict(self) -> dict[str, Any]:
@@ -168,6 +174,7 @@ class RunReport:
         lines += [f"needs requests: {_counts(self.requests)}"] if self.requests else []
         lines += [f"selected by {_asked(self.selection)}"] if self.selection else []
         lines += [f"keys mapped by {_asked(self.key_mapping)}"] if self.key_mapping else []
+        lines += self._service_lines()
         lines += [f"pace of {_counts(self.paces)}"] if self.paces else []
         lines += [f"note: {note} ({n} times)" for note, n in sorted(self.notes.items())]
         lines += [f"link, not followed: {key!r}" for key in self.links[:_NAMED_IN_TEXT]]
@@ -175,6 +182,13 @@ class RunReport:
         lines += [f"failed: {f.key!r}: {f.error}" for f in self.failures[:_NAMED_IN_TEXT]]
         more = self.failed - min(len(self.failures), _NAMED_IN_TEXT)
         return "\n".join([*lines, f"and {more} more failures" if more > 0 else ""]).rstrip()
+
+    def _service_lines(self) -> list[str]:
+        copied = f"copied by the service: {self.by_service} objects, {self.by_service_bytes} bytes"
+        return [
+            *([copied] if self.by_service else []),
+            *(f"relayed in {n} batches: {why}" for why, n in sorted(self.relayed_because.items())),
+        ]
 
     def raise_for_failures(self) -> None:
         """Return if nothing failed, and all that landed was verified.
@@ -386,6 +400,9 @@ class _Sums:
             key_mapping=manifest.key_mapping,
             requests=manifest.requests,
             skipped_bytes=self._skipped_bytes(),
+            by_service=self._sums["by_service"],
+            by_service_bytes=self._sums["by_service_bytes"],
+            relayed_because=self._relayed_because(manifest_key),
             noted_key=f"s3://{self._state.store.bucket}/{self._state.prefix}"
             f"{manifest_key.rpartition('/')[0]}/noted/",
         )
@@ -393,6 +410,10 @@ class _Sums:
     def _paces(self) -> Mapping[str, float]:
         refs = self._manifest.batches
         return paces_of(self._state, [pace_name(ref.manifest, ref.index) for ref in refs])
+
+    def _relayed_because(self, manifest_key: str) -> Mapping[str, int]:
+        one_service = self._manifest.source.service == self._manifest.target.service
+        return reasons_of(self._state, manifest_key) if one_service else {}
 
     def _by_verb(self) -> dict[str, dict[str, int]]:
         found: dict[str, dict[str, int]] = {verb.value: {} for verb in Verb}
@@ -410,6 +431,9 @@ class _Sums:
         self._status[outcome.status] += 1
         for name in ("kept_parts", "reread_parts", "sent_parts", "bytes_moved", "unprotected"):
             self._sums[name] += int(getattr(outcome, name))
+        if outcome.by_service:
+            self._sums["by_service"] += 1
+            self._sums["by_service_bytes"] += outcome.size
         for note in outcome.notes:
             self._notes.add(note)
         if outcome.status is Status.FAILED:

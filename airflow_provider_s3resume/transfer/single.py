@@ -141,7 +141,7 @@ class SinglePut:
 
         Large objects are not clear by their MD5, which takes too long for who has others to copy.
         """
-        if self._upload is None or not _is_type_alone(self._upload):
+        if self._upload is None or not is_type_alone(self._upload):
             return False
         return self._is_shown(written) or (len(self._data) <= _SMALL and self._is_md5(written))
 
@@ -266,7 +266,7 @@ class SinglePut:
 
         :raises AttributesLostError: if what is lost is to be an error.
         """
-        if _is_type_alone(upload):
+        if is_type_alone(upload):
             return
         found = look(self._context.target, self._entry.target_key)
         if found is not None:
@@ -399,7 +399,7 @@ class SinglePut:
         return Proof.NONE
 
 
-def _is_type_alone(upload: NewUpload) -> bool:
+def is_type_alone(upload: NewUpload) -> bool:
     """Tell whether an upload asks for a content type alone, which every target keeps."""
     asked = upload.attributes
     others = (

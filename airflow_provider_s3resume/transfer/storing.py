@@ -108,7 +108,7 @@ class PlanWriter:
 
         Outcomes are told apart by their batch's number: they must not be read with this plan.
         """
-        for name in ("outcomes/", "verification.json", "report.json"):
+        for name in ("outcomes/", "relayed/", "verification.json", "report.json"):
             prefix = f"{self._state.prefix}{self._prefix}/{name}"
             for listed in list(self._state.store.list_objects(prefix)):
                 self._state.delete(listed.key.removeprefix(self._state.prefix))

@@ -76,7 +76,10 @@ class CopySubject:
         self.target_uri = context.target_uri(entry.target_key)
         self.algorithm = algorithm_for(info, context.target.capabilities, COMBINABLE)
         by_parts = self._tells_by_parts()
-        self.source_algorithm = source_algorithm_for(info, self.algorithm, by_parts=by_parts)
+        # Of what the service copies by itself, nobody here sees the bytes.
+        relayed = context.by_service.calls is None
+        algorithm = source_algorithm_for(info, self.algorithm, by_parts=by_parts)
+        self.source_algorithm = algorithm if relayed else None
         self.last_expected: Expected | None = None
         self.upload_id: str | None = None
         self.reason: str | None = None

@@ -218,6 +218,7 @@ class _Verifying:
         read_back = target.capabilities.reads_back
         self._lasting = _BY_BYTES | {Proof.CHECKSUM} if read_back else _BY_BYTES
         self._outcomes = OutcomesReader(state)
+        self._versions: dict[str, str] = {}
 
     def batches(self, stop: StopSignal) -> Iterator[ProvenPair]:
         """Verify batch by batch in key order; yields the pairs that ETags cannot tell equal."""
@@ -253,6 +254,7 @@ class _Verifying:
         stop: StopSignal,
     ) -> Iterator[ProvenPair]:
         there = target_etags(self._target, ref, entries)
+        self._versions = {e.key: e.version_id for e in entries if e.version_id is not None}
         lines: list[str] = []
         for key in sorted(landed, key=key_bytes):
             stop.check()
@@ -312,11 +314,12 @@ class _Verifying:
                 "'checksums' in the target's connection what its service checks",
             )
             return None
-        return Proof.PARTS
+        return Proof.SERVICE if outcome.proof is Proof.SERVICE else Proof.PARTS
 
     def _compare_checksums(self, outcome: Outcome) -> Match:
         try:
-            source = self._source.head(outcome.key)
+            version_id = self._versions.get(outcome.key)
+            source = self._source.head(outcome.key, version_id=version_id)
             target = self._target.head(outcome.target_key)
         except ObjectNotFoundError:
             return Match.UNKNOWN

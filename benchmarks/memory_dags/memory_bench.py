@@ -27,7 +27,7 @@ with DAG(
             "object_concurrency",
         )
     }
-    ResumableMultipartCopyOperator(task_id="copy", **given)
+    ResumableMultipartCopyOperator(task_id="copy", server_side_copy="never", **given)
 
 with DAG(
     dag_id="memory_nothing",

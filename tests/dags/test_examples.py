@@ -16,6 +16,7 @@ import pytest
 from airflow.sdk import DAG, AssetAlias
 from jinja2 import Environment
 
+from airflow_provider_s3resume.exceptions import InvalidInputError
 from airflow_provider_s3resume.operators.retries import RETRIES
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / "dags"
@@ -299,6 +300,37 @@ def test_the_keys_to_copy_are_a_list_of_different_names(
     """At least one, and none is empty."""
     dag = load(NAMED)
     assert jsonschema.Draft7Validator(schema_of(dag)).is_valid({"keys": keys}) is accepted
+
+
+@pytest.mark.parametrize(
+    ("versions", "accepted"),
+    [({}, True), ({"a": "id"}, True), ({"a": ""}, False), ({"a": 1}, False), (["a"], False)],
+)
+def test_versions_are_ids_by_key(
+    versions: object,
+    accepted: bool,  # noqa: FBT001 - a case's outcome
+) -> None:
+    """None is chosen by default."""
+    dag = load(NAMED)
+    assert dag.params["versions"] == {}
+    given = {"keys": ["a"], "versions": versions}
+    assert jsonschema.Draft7Validator(schema_of(dag)).is_valid(given) is accepted
+
+
+def test_each_key_is_copied_in_the_version_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And one of a key that is not copied is refused: it may be misspelt."""
+    dag: Any = load(NAMED)
+    given = {**dag.params.dump(), "keys": ["a", "b"], "versions": {"b": "id"}}
+    context = {"params": given, "dag": dag, "dag_run": SimpleNamespace(conf={})}
+    pairs = dag.get_task("pairs").python_callable
+    monkeypatch.setitem(pairs.__globals__, "get_current_context", lambda: context)
+    assert [(one["source_uri"][-1], one["source_version_id"]) for one in pairs()] == [
+        ("a", ""),
+        ("b", "id"),
+    ]
+    given["versions"] = {"c": "id"}
+    with pytest.raises(InvalidInputError, match=r"keys of versions: found 'c'"):
+        pairs()
 
 
 def test_defaults_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,7 @@ DESCRIPTIONS = {
         "Memory in MiB": "Object data that one task holds at once.",
         "MiB per second": "What one task reads at most, and as much that it sends.",
         "Requests per second": "What one task asks the source at most, and as often the target.",
+        "Copies by the service": "Where both sides are one service.",
     },
 }
 

@@ -65,6 +65,13 @@ SOURCE = replace(
         PartRecord(part_number=3, size=6, etag="three"),
     ),
 )
+SERVICE = replace(
+    ASKED,
+    parts=(
+        PartRecord(part_number=1, size=5, etag="one", checksum="A=", by_service=True),
+        PartRecord(part_number=3, size=6, etag="three"),
+    ),
+)
 OUTCOMES = [
     Outcome(
         key="a\nb\u2028",
@@ -97,6 +104,14 @@ OUTCOMES = [
     Outcome(key="e", target_key="e", status=Status.COPIED, size=1, proof=Proof.CHECKSUM),
     Outcome(key="f", target_key="f", status=Status.COPIED, size=1, proof=Proof.CRC64),
     Outcome(key="g", target_key="g", status=Status.COPIED, size=1, proof=Proof.MD5),
+    Outcome(
+        key="h",
+        target_key="h",
+        status=Status.COPIED,
+        size=1,
+        proof=Proof.SERVICE,
+        by_service=True,
+    ),
 ]
 MANIFEST = Manifest(
     run_id="manual__2024",
@@ -170,6 +185,7 @@ def text_of(name: str) -> str:
         ("checkpoint-1-uniform.json", UNIFORM),
         ("checkpoint-1-asked.json", ASKED),
         ("checkpoint-1-source.json", SOURCE),
+        ("checkpoint-1-service.json", SERVICE),
     ],
 )
 def test_checkpoints_of_version_1_are_read_and_written(name: str, value: Checkpoint) -> None:
@@ -187,7 +203,7 @@ def test_the_place_of_a_checkpoint_stays() -> None:
 
 def test_outcomes_of_version_1_are_read_and_written() -> None:
     """Every status and proof has the word that it had."""
-    files = ("outcomes-1.jsonl", "outcomes-1-proofs.jsonl")
+    files = ("outcomes-1.jsonl", "outcomes-1-proofs.jsonl", "outcomes-1-service.jsonl")
     lines = [line for name in files for line in text_of(name).splitlines()]
     assert [Outcome.from_line(line) for line in lines] == OUTCOMES
     assert [outcome.to_line() for outcome in OUTCOMES] == [f"{line}\n" for line in lines]
