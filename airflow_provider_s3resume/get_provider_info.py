@@ -24,15 +24,16 @@ def get_provider_info() -> dict[str, Any]:
                 "tags": ["protocol"],
             }
         ],
-        "hooks": [_modules("hooks", "local", "oss", "s3")],
+        "hooks": [_modules("hooks", "local", "oss", "queue", "s3")],
         "operators": [
             _modules(
                 "operators",
                 *("plan", "multipart_copy", "verify", "report", "sync", "clean_uploads"),
+                *("take_events", "plan_events", "copy_events", "acknowledge_events", "events"),
             ),
         ],
-        "sensors": [_modules("sensors", "bucket_diff")],
-        "triggers": [_modules("triggers", "bucket_diff")],
+        "sensors": [_modules("sensors", "bucket_diff", "s3_events")],
+        "triggers": [_modules("triggers", "bucket_diff", "s3_events")],
         "connection-types": [
             _connection_type(),
             *_oss_connection_types(),

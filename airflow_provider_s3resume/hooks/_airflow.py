@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 __all__ = [
+    "STARTS_RUNS_BY_EVENTS",
     "AirflowFailException",
     "AirflowNotFoundException",
     "AirflowSkipException",
@@ -24,11 +25,18 @@ if TYPE_CHECKING:
     )
     from airflow.sdk.log import mask_secret
     from airflow.sdk.observability.stats import Stats
+
+    STARTS_RUNS_BY_EVENTS: bool
 else:
     try:
         from airflow.sdk import BaseHook
+
+        STARTS_RUNS_BY_EVENTS = True
     except ImportError:  # 3.0
         from airflow.hooks.base import BaseHook
+
+        # It has watchers, too; nothing here was ever run on them.
+        STARTS_RUNS_BY_EVENTS = False
     try:
         from airflow.sdk.exceptions import (
             AirflowFailException,

@@ -156,9 +156,9 @@ class ListSyncOperator(_PlanningOperator):
         """
         with hopeless_fails():
             if self.refuse_unknown_params:
-                _check_params(context)
+                check_params(context)
             if self.transfer_task_id is not None:
-                _check_pool(context, self.transfer_task_id)
+                check_pool(context, self.transfer_task_id)
             stop = StopSignal()
             opened = self.sides().open(stop.wait)
             self._check_sizes(opened)
@@ -336,12 +336,20 @@ def _load_sides(opened: OpenSides, name: str | None) -> SidesReport | None:
     return SidesReport.from_json_dict(json.loads(text))
 
 
-def _check_params(context: Context) -> None:
+def check_params(context: Context) -> None:
+    """Refuse parameters of a run that its DAG does not have.
+
+    :raises InvalidInputError: naming them.
+    """
     given = context["dag_run"].conf or {}
     check_unknown(given, context["dag"].params.keys(), what="parameters of the run")
 
 
-def _check_pool(context: Context, task_id: str) -> None:
+def check_pool(context: Context, task_id: str) -> None:
+    """Refuse to go on if the pool of a later task does not exist.
+
+    :raises InvalidInputError: naming the pool.
+    """
     # What a listener in the scheduler found out; see plugins/pool_guard.py.
     missing = context["ti"].xcom_pull(task_ids=task_id, key=MISSING_POOL_KEY)
     if missing:

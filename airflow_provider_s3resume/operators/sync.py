@@ -82,7 +82,7 @@ def sync_task_group(
             asked={name: copying[name] for name in ASKED_FIELDS if name in copying},
             **known,
         )
-        taken = _xcom(listed.task_id, "return_value", "['sides']")
+        taken = xcom_template(listed.task_id, "return_value", "['sides']")
         diffed = PlanSyncOperator(
             task_id="diff",
             sides_name=taken,
@@ -95,11 +95,11 @@ def sync_task_group(
             map_index_template="{{ task.batch['label'][:200] }}",
             **{**_retried(retrying, {**said, **copying}), **pooled, **copying},
         ).expand(batch=diffed.output)
-        done = _xcom(diffed.task_id, PLAN_KEY, " | tojson")
+        done = xcom_template(diffed.task_id, PLAN_KEY, " | tojson")
         # The report, too: what failed in the run fails it at once, but its worker may be killed.
         always: dict[str, Any] = {"plan": done, "trigger_rule": "all_done", **retried}
         verify = VerifyCopyOperator(task_id="verify", **always)
-        listed >> diffed >> transfer >> verify >> _report(asset_uri, group, always)
+        listed >> diffed >> transfer >> verify >> report_task(asset_uri, group, always)
     return group
 
 
@@ -110,12 +110,16 @@ def _retried(retrying: Mapping[str, Any] | None, given: Mapping[str, Any]) -> di
     return {**count, **retrying}
 
 
-def _xcom(task_id: str, key: str, tail: str) -> str:
+def xcom_template(task_id: str, key: str, tail: str) -> str:
+    """Return a template of an XCom of this run; ``tail`` is put behind it inside the braces."""
     # A template and not an XComArg: that would draw an arrow past the tasks in between.
     return f"{{{{ ti.xcom_pull(task_ids='{task_id}', key='{key}'){tail} }}}}"
 
 
-def _report(asset_uri: str | None, group: TaskGroup, always: dict[str, Any]) -> ReportSyncOperator:
+def report_task(
+    asset_uri: str | None, group: TaskGroup, always: dict[str, Any]
+) -> ReportSyncOperator:
+    """Return the last task: its asset is named by an alias, known when the DAG is read."""
     # Known when the DAG is read, which the URI, being a template, need not be.
     alias = None if asset_uri is None else f"{group.dag.dag_id}.{group.group_id}"
     return ReportSyncOperator(

@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 MISSING_POOL_KEY = "s3resume_missing_pool"
-_GUARDED = "ListSyncOperator"
+_GUARDED = frozenset({"ListSyncOperator", "TakeEventsOperator"})
 
 
 @hookimpl
 def on_dag_run_running(dag_run: DagRun) -> None:
-    """Look for the pools of a run that has a task ``list`` of ours."""
+    """Look for the pools of a run that has a first task of ours."""
     from sqlalchemy.orm import object_session  # noqa: PLC0415 - in the scheduler only
 
     session = object_session(dag_run)
     if session is None:
         return
     tis = dag_run.get_task_instances(session=session)
-    if any(ti.operator == _GUARDED for ti in tis):
+    if any(ti.operator in _GUARDED for ti in tis):
         _note_missing(tis, session)
 
 

@@ -48,6 +48,7 @@ from airflow_provider_s3resume.transfer.archived import refuse_archived, without
 from airflow_provider_s3resume.transfer.colliding import refuse_collisions
 from airflow_provider_s3resume.transfer.comparing import Comparison
 from airflow_provider_s3resume.transfer.metadata import with_metadata
+from airflow_provider_s3resume.transfer.event_record import ScanBesideEvents
 from airflow_provider_s3resume.transfer.probing import check_promises, check_provable
 from airflow_provider_s3resume.transfer.proven import load_proven, pair_name
 from airflow_provider_s3resume.transfer.renamed import compared
@@ -227,10 +228,11 @@ def make_plan(
         part_size=request.part_size,
         reproduces=source.capabilities.part_layout,
     )
+    events = ScanBesideEvents(state, sides, now=now)
     with scope as chosen, PlanWriter(state, run_prefix(request.run_id), costs) as writer:
         gaps = chosen.gaps(reorders=request.reorders)
-        actions = _actions(source, target, state, request, sides, chosen, stop)
-        for action in without_collisions(actions, target.capabilities):
+        actions = _actions(source, target, state, request, sides, chosen, events, stop)
+        for action in events.watch(without_collisions(actions, target.capabilities)):
             stop.check()
             if gaps is not None and gaps(action):
                 writer.leave_gap(UNKNOWN_COST)
@@ -260,6 +262,7 @@ def make_plan(
             sizes=dict(sorted(writer.sizes.items())),
             requests=writer.cost.requests(),
         )
+    events.store(state, writer.manifest_key)
     state.write_text(writer.manifest_key, manifest.to_json())
     if not (request.dry_run or uncut):
         state.write_text(_latest_name(sides), writer.manifest_key)
@@ -412,16 +415,10 @@ def _actions(
     request: PlanRequest,
     sides: SidesReport,
     chosen: Chosen,
+    events: ScanBesideEvents,
     stop: StopSignal,
 ) -> Iterator[Action]:
-    rules = TargetRules(
-        max_key_bytes=target.limits.max_key_bytes,
-        max_object_size=largest_object(target.limits),
-        folds_keys=target.capabilities.folds_keys,
-        state_prefixes=_state_prefixes(target, state, request.target_prefix),
-        source_state_prefixes=_state_prefixes(source, state, request.source_prefix),
-        file_tree=target.capabilities.file_tree,
-    )
+    rules = rules_of(source, target, state, request)
     comparison = Comparison(
         source=source,
         target=target,
@@ -432,13 +429,27 @@ def _actions(
         stop=stop,
     )
     asked = Criterion.ETAG in request.rule.criteria
-    pairs = load_proven(state, sides) if asked else iter(())
+    pairs = events.with_pairs(load_proven(state, sides)) if asked else iter(())
     actions = compared(comparison, request.renaming, pairs, chosen, sides.ranges)
     if Criterion.METADATA in request.rule.criteria:
         actions = with_metadata(actions, source, target)
     if request.archived is OnArchived.TRY:
         return actions
     return without_archived(actions, source, stop)
+
+
+def rules_of(
+    source: ObjectStore, target: ObjectStore, state: StateLocation, request: PlanRequest
+) -> TargetRules:
+    """Return what decides whether the target can hold a key, and where no data is."""
+    return TargetRules(
+        max_key_bytes=target.limits.max_key_bytes,
+        max_object_size=largest_object(target.limits),
+        folds_keys=target.capabilities.folds_keys,
+        state_prefixes=_state_prefixes(target, state, request.target_prefix),
+        source_state_prefixes=_state_prefixes(source, state, request.source_prefix),
+        file_tree=target.capabilities.file_tree,
+    )
 
 
 def _state_prefixes(store: ObjectStore, state: StateLocation, prefix: str) -> tuple[str, ...]:

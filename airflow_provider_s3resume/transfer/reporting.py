@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_s3resume.exceptions import ObjectsFailedError
 from airflow_provider_s3resume.plan.diff import Reason, Verb
 from airflow_provider_s3resume.plan.manifest import dumps
+from airflow_provider_s3resume.transfer.event_record import load_figures
 from airflow_provider_s3resume.transfer.loading import (
     OutcomesReader,
     load_manifest,
@@ -83,6 +85,8 @@ class RunReport:
     :param links: keys of links that were to be reported, up to a thousand.
     :param paces: of how many batches it is known how they were copied, and the most of each figure
         of ``transfer.paces.Pace`` that one of them had.
+    :param events: what messages asked for, in a run that they started; in a scan, since when events
+        are consumed and how many objects they have missed; nothing where there are none.
     :param unprotected: objects written without a condition on what was there.
     :param selection: what of the source was asked for; see ``Manifest.selection``.
     :param partial: whether there may be keys that nobody has looked at.
@@ -138,6 +142,7 @@ class RunReport:
     by_service: int = 0
     by_service_bytes: int = 0
     relayed_because: Mapping[str, int] = field(default_factory=dict)
+    events: Mapping[str, Any] = field(default_factory=dict)
     schema: int = field(default=SCHEMA)
 
     def to_json_dict(self) -> dict[str, Any]:
@@ -152,7 +157,10 @@ class RunReport:
         """Return the figures that are sent to Airflow's metrics, by name."""
         names = ("planned", "copied", "already_there", "gone", "failed", "kept_parts")
         more = ("sent_parts", "verified", "bytes", "seconds", "bytes_per_second")
-        return {name: float(getattr(self, name)) for name in names + more}
+        found = {name: float(getattr(self, name)) for name in names + more}
+        if "missed" in self.events:
+            found["missed_by_events"] = float(self.events["missed"])
+        return found
 
     def short_text(self) -> str:
         """Return the report as a few lines for the task log."""
@@ -176,6 +184,7 @@ class RunReport:
         lines += [f"keys mapped by {_asked(self.key_mapping)}"] if self.key_mapping else []
         lines += self._service_lines()
         lines += [f"pace of {_counts(self.paces)}"] if self.paces else []
+        lines += [_events_text(self.events)] if self.events else []
         lines += [f"note: {note} ({n} times)" for note, n in sorted(self.notes.items())]
         lines += [f"link, not followed: {key!r}" for key in self.links[:_NAMED_IN_TEXT]]
         lines += [f"archived, not copied: {key!r}" for key in self.archived[:_NAMED_IN_TEXT]]
@@ -198,7 +207,9 @@ class RunReport:
 
         :raises ObjectsFailedError: naming the first failures and the report.
         """
-        if self.failed == 0 and self.gone and self.gone == self.planned:
+        # What an event names may be gone before it is looked at: that is no failure of anybody.
+        scanned = "messages" not in self.events
+        if scanned and self.failed == 0 and self.gone and self.gone == self.planned:
             raise ObjectsFailedError(
                 f"all {self.planned} planned objects are gone from the source, {self.source}: "
                 f"nothing was copied. The report is {self.report_key}",
@@ -232,6 +243,16 @@ def _asked(selection: Mapping[str, Any]) -> str:
     return named if len(named) <= _LONGEST_SELECTION else f"{named[:_LONGEST_SELECTION]}…"
 
 
+def _events_text(events: Mapping[str, Any]) -> str:
+    if "missed" not in events:
+        return f"events: {_counts(events)}"
+    since = datetime.fromtimestamp(events["consumed_since"], UTC)
+    return (
+        f"missed by events: {events['missed']} of the planned objects were written since "
+        f"{since:%Y-%m-%d %H:%M} UTC, when events began to be consumed, and copied by none"
+    )
+
+
 def _figure(number: float) -> str:
     return f"{number:.0f}" if number == int(number) else f"{number:.1f}"
 
@@ -262,6 +283,11 @@ def _shortened(selection: Mapping[str, Any]) -> dict[str, Any]:
     if "ignore" in given:
         given["ignore"] = len(given["ignore"])
     return given
+
+
+def is_reported(state: StateLocation, manifest_key: str) -> bool:
+    """Tell whether a run has a stored report."""
+    return state.read_text(_report_name(manifest_key)) is not None
 
 
 def _report_name(manifest_key: str) -> str:
@@ -403,6 +429,7 @@ class _Sums:
             by_service=self._sums["by_service"],
             by_service_bytes=self._sums["by_service_bytes"],
             relayed_because=self._relayed_because(manifest_key),
+            events=load_figures(self._state, manifest_key),
             noted_key=f"s3://{self._state.store.bucket}/{self._state.prefix}"
             f"{manifest_key.rpartition('/')[0]}/noted/",
         )

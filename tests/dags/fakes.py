@@ -58,6 +58,10 @@ class Buckets:
         """Put another bucket in the place of the source."""
         self.source = self._stores["src", "source"] = store
 
+    def replace_target(self, store: MemoryStore) -> None:
+        """Put another bucket in the place of the target."""
+        self.target = self._stores["tgt", "target"] = store
+
     def find(self, hook: S3ResumeHook, bucket: str) -> MemoryStore:
         """Return the bucket of a hook's connection."""
         self.opened.append((hook.s3_conn_id, bucket))

@@ -23,7 +23,8 @@ FOLDER = Path(__file__).resolve().parent.parent.parent / "dags"
 NIGHTLY, TRIGGERED, NAMED = "s3_to_s3_nightly_sync", "bucket_diff_triggered_sync", "s3_copy_objects"
 MIGRATION, CLEANING = "oss_to_s3_migration", "s3_clean_stray_uploads"
 UPLOAD, DOWNLOAD = "local_to_s3_upload", "s3_to_local_download"
-EXAMPLES = [NIGHTLY, TRIGGERED, NAMED, MIGRATION, CLEANING, UPLOAD, DOWNLOAD]
+EVENTS = "s3_event_driven_copy"
+EXAMPLES = [NIGHTLY, TRIGGERED, NAMED, MIGRATION, CLEANING, UPLOAD, DOWNLOAD, EVENTS]
 STAGES = ["list", "diff", "transfer", "verify", "report"]
 
 
@@ -84,6 +85,7 @@ def test_the_graph_reads_as_the_stages_of_a_sync() -> None:
         assert chain_of(load(dag_id), "list") == STAGES
     assert chain_of(load(TRIGGERED), "wait") == ["wait", *STAGES]
     assert chain_of(load(NAMED), "pairs") == ["pairs", "copy", "verify"]
+    assert chain_of(load(EVENTS), "take") == ["take", *STAGES[1:], "acknowledge"]
 
 
 @pytest.mark.parametrize("dag_id", [NIGHTLY, TRIGGERED, MIGRATION, UPLOAD, DOWNLOAD])
@@ -287,6 +289,62 @@ def test_the_form_of_a_cleaning_refuses_what_cannot_be(
     assert dag.schedule is None
     schema = schema_of(dag)
     assert jsonschema.Draft7Validator(schema).is_valid({**given, **change}) is accepted
+
+
+@pytest.mark.parametrize(
+    ("change", "accepted"),
+    [
+        ({}, True),
+        ({"queue_url": "https://sqs.eu-central-1.amazonaws.com/111122223333/events"}, True),
+        ({"queue_url": "events"}, False),
+        ({"queue_url": "https://key:secret@sqs.example/q"}, False),
+        ({"dead_letter_url": "http://127.0.0.1:4566/000000000000/dead"}, True),
+        ({"dead_letter_url": ""}, False),
+        ({"queue_conn_id": None}, True),
+        ({"foreign_messages": "leave"}, True),
+        ({"foreign_messages": "delete"}, False),
+        ({"most_messages": 0}, False),
+        ({"take_seconds": 0}, False),
+        ({"hide_s": 59}, False),
+        ({"hide_s": 43201}, False),
+        ({"source_uri": "oss://bucket/"}, False),
+    ],
+)
+def test_the_form_of_copies_by_events_refuses_what_cannot_be(
+    change: dict[str, Any],
+    accepted: bool,  # noqa: FBT001 - a case's outcome
+) -> None:
+    """Without a queue in the environment, runs are started by hand."""
+    dag: Any = load(EVENTS)
+    assert dag.schedule is None
+    given = {**dag.params.dump(), **change}
+    schema = schema_of(dag)
+    assert jsonschema.Draft7Validator(schema).is_valid(given) is accepted
+
+
+@pytest.mark.parametrize("by", ["watcher", "sensor", ""])
+def test_a_queue_starts_runs_in_the_way_that_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    """By a watcher of the triggerer, or by a first task that waits."""
+    url = "https://sqs.eu-central-1.amazonaws.com/111122223333/events"
+    monkeypatch.setenv("S3RESUME_QUEUE_URL", url)
+    monkeypatch.setenv("S3RESUME_EVENTS_BY", by)
+    dag: Any = load(EVENTS)
+    assert dag.params.dump()["queue_url"] == url
+    assert dag.max_active_runs == 1
+    if by == "sensor":
+        assert dag.schedule == "@continuous"
+        assert chain_of(dag, "wait")[:2] == ["wait", "take"]
+        return
+    [asset] = dag.schedule
+    [watcher] = asset.watchers
+    assert watcher.trigger.queue_url == url
+    assert "wait" not in dag.task_ids
+    transfer: Any = dag.get_task("transfer")
+    assert (transfer.pool, transfer.is_mapped) == ("s3resume_transfer", True)
+    for task_id in ("verify", "report", "acknowledge"):
+        assert dag.get_task(task_id).trigger_rule == "all_done"
 
 
 @pytest.mark.parametrize(

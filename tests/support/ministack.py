@@ -12,11 +12,14 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from tests.support.endpoints import S3Endpoint
+import boto3
+from botocore.config import Config
+
+from tests.support.endpoints import CLIENTS, NO_PROXIES, S3Endpoint
 from tests.support.ports import LOOPBACK, free_port, require_free
-from tests.support.processes import Child
+from tests.support.processes import Child, wait_until
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -58,6 +61,40 @@ class MinistackServer:
     def client(self) -> S3Client:
         """Return a boto3 client of its S3."""
         return self.endpoint.client()
+
+    def sqs(self) -> Any:
+        """Return a boto3 client of its SQS."""
+        with CLIENTS:
+            return boto3.client(
+                "sqs",
+                endpoint_url=self.endpoint_url,
+                aws_access_key_id=self.access_key,
+                aws_secret_access_key=self.secret_key,
+                region_name=self.endpoint.region,
+                config=Config(proxies=NO_PROXIES),
+            )
+
+    def notify(self, bucket: str, queue_url: str) -> None:
+        """Let a bucket tell a queue of every object that is written or deleted."""
+        asked = self.sqs().get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])
+        configuration: Any = {
+            "QueueArn": asked["Attributes"]["QueueArn"],
+            "Events": ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"],
+        }
+        self.client().put_bucket_notification_configuration(
+            Bucket=bucket, NotificationConfiguration={"QueueConfigurations": [configuration]}
+        )
+
+    def wait_for_messages(self, queue_url: str, count: int) -> None:
+        """Return once a queue holds so many messages: notifications come a little late."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        sqs = self.sqs()
+
+        def is_there() -> bool:
+            asked = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=names)
+            return sum(int(asked["Attributes"][name]) for name in names) >= count
+
+        wait_until(is_there, deadline_s=30, what=f"{count} messages are in {queue_url}")
 
     def start(self) -> Self:
         """Start it and return once it says that it is healthy."""

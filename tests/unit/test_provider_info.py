@@ -28,7 +28,7 @@ from airflow_provider_s3resume.hooks.s3 import S3ResumeHook
 
 NAME = "airflow-provider-s3resume"
 ALIBABA = "apache-airflow-providers-alibaba"
-VALUES = {"sides", "planning", "params"}
+VALUES = {"sides", "planning", "params", "event_params", "taken"}
 """Modules beside the hooks and operators that hold none."""
 
 
