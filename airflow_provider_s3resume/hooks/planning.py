@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_s3resume.hooks._renaming import renaming_of
+from airflow_provider_s3resume.hooks._selecting import scope_of
 from airflow_provider_s3resume.hooks._values import flag, whole
-from airflow_provider_s3resume.hooks.renaming import renaming_of
-from airflow_provider_s3resume.hooks.selecting import scope_of
 from airflow_provider_s3resume.plan.archives import OnArchived
 from airflow_provider_s3resume.plan.batches import BatchLimits
 from airflow_provider_s3resume.plan.diff import DEFAULT_RULE, DiffRule
@@ -32,7 +32,7 @@ class PlanArguments:
     :param max_bytes: bytes in one batch.
     :param max_batches: batches of one run, each of them one mapped task.
     :param plan_only: a dry run.
-    :param selection: what of the source is meant; see ``hooks.selecting.scope_of``.
+    :param selection: what of the source is meant; see ``hooks._selecting.scope_of``.
     :param archived: what is done about objects that have to be restored first: ``report``, ``fail``
         or ``try``.
     :param key_mapping: ``strip_prefix`` and ``add_prefix``; see ``plan.renaming.Renaming``.

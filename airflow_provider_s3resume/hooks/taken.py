@@ -9,14 +9,26 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_s3resume.exceptions import InvalidInputError, ManifestError, S3ResumeError
-from airflow_provider_s3resume.hooks.queue import Queue, QueueHook, keep_hidden, take
+from airflow_provider_s3resume.exceptions import (
+    InvalidInputError,
+    ManifestError,
+    S3ResumeError,
+    StoreError,
+)
+from airflow_provider_s3resume.hooks.queue import (
+    MOST_OF_A_CALL,
+    Queue,
+    QueueHook,
+    keep_hidden,
+    take,
+)
 from airflow_provider_s3resume.hooks.sides import Sides
 from airflow_provider_s3resume.plan.messages import (
     Foreign,
     Message,
     Rules,
     Verb,
+    Verdict,
     judge,
     pause_s,
     still_hideable_s,
@@ -24,7 +36,7 @@ from airflow_provider_s3resume.plan.messages import (
 
 if TYPE_CHECKING:
     from airflow_provider_s3resume.hooks.sides import OpenSides
-    from airflow_provider_s3resume.plan.messages import KeyFate, Verdict
+    from airflow_provider_s3resume.plan.messages import KeyFate
     from airflow_provider_s3resume.transfer.state import StateLocation
     from airflow_provider_s3resume.transfer.stopping import StopSignal
 
@@ -108,6 +120,11 @@ class TakenReference:
         except (KeyError, TypeError) as error:
             raise InvalidInputError(parameter, found=str(error), accepted=accepted) from error
 
+    @property
+    def buried_name(self) -> str:
+        """The name of the record of those that were put aside."""
+        return f"{self.name.rpartition('/')[0]}/buried.txt"
+
     def load(self, state: StateLocation) -> list[Message]:
         """Return the messages.
 
@@ -118,6 +135,21 @@ class TakenReference:
             accepted = "messages that were taken before"
             raise ManifestError("taken messages", found=self.name, accepted=accepted)
         return [Message.from_line(line) for line in text.splitlines()]
+
+
+def check_dead_letters(queue: Queue) -> None:
+    """Make sure that the queue for dead letters answers, before anything is copied.
+
+    :raises StoreError: naming the parameter, if it is not there or may not be asked.
+    """
+    try:
+        queue.depth()
+    except StoreError as error:
+        detail = (
+            f"{error.detail} (dead_letter_url: accepted is a queue that exists, and that the "
+            "connection may ask and send to: sqs:GetQueueAttributes, sqs:SendMessage)"
+        )
+        raise type(error)(error.operation, error.subject, detail) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,31 +281,57 @@ def rules_for(sides: Sides, place: QueuePlace) -> Rules:
     )
 
 
+class BuriedRecord:
+    """Which messages of a run have been put aside: another attempt only deletes them.
+
+    :param name: under the state prefix.
+    """
+
+    def __init__(self, state: StateLocation, name: str) -> None:
+        self._state = state
+        self._name = name
+        self._ids = set((state.read_text(name) or "").splitlines())
+
+    def __contains__(self, message: Message) -> bool:
+        """Tell whether a message was put aside."""
+        return message.message_id in self._ids
+
+    def add(self, messages: Iterable[Message]) -> None:
+        """Note messages down.
+
+        :raises StoreError: if the state location refuses.
+        """
+        new = {message.message_id for message in messages} - self._ids
+        if new:
+            self._ids |= new
+            self._state.write_text(self._name, "".join(f"{one}\n" for one in sorted(self._ids)))
+
+
 def acknowledge(
     queue: Queue,
     dead_letters: Queue | None,
     messages: Iterable[Message],
     fates: Mapping[str, KeyFate],
     rules: Rules,
+    buried: BuriedRecord,
     stop: StopSignal,
 ) -> Acknowledged:
     """Delete what is dealt with; put aside what never can be, then delete it; leave the rest.
 
+    What cannot be put aside is left and counts as failed; it keeps no other message.
+
     :param fates: of the keys that the messages ask for.
-    :raises StoreError: if a queue refuses; what was not deleted comes again.
+    :raises StoreError: if the queue refuses; what was not deleted comes again.
     """
     done = Acknowledged()
     to_delete: list[Message] = []
+    to_bury: list[tuple[Message, str]] = []
     to_leave: list[Message] = []
     for message in messages:
         stop.check()
         verdict = judge(message.reading(), fates, rules)
         if verdict.verb is Verb.DEAD_LETTER and dead_letters is not None:
-            dead_letters.bury(message, verdict.reason)
-            done.counts["dead_lettered"] += 1
-            done.name(message, f"dead letter: {verdict.reason}")
-            # At once: another attempt of this task would put it aside again.
-            done.counts["lapsed"] += len(queue.delete([message]))
+            to_bury.append((message, verdict.reason))
         elif verdict.verb is Verb.DELETE:
             to_delete.append(message)
         else:
@@ -281,8 +339,38 @@ def acknowledge(
     lapsed = queue.delete(to_delete)
     done.counts["deleted"] += len(to_delete) - len(lapsed)
     done.counts["lapsed"] += len(lapsed)
+    if dead_letters is not None:
+        for start in range(0, len(to_bury), MOST_OF_A_CALL):
+            stop.check()
+            some = to_bury[start : start + MOST_OF_A_CALL]
+            aside = _bury(dead_letters, some, buried, done, to_leave)
+            done.counts["lapsed"] += len(queue.delete(aside))
     leave(queue, to_leave)
     return done
+
+
+def _bury(
+    dead_letters: Queue,
+    some: Iterable[tuple[Message, str]],
+    buried: BuriedRecord,
+    done: Acknowledged,
+    to_leave: list[Message],
+) -> list[Message]:
+    """Put messages aside and return those that lie there; each was noted down."""
+    aside: list[Message] = []
+    for message, reason in some:
+        try:
+            if message not in buried:
+                dead_letters.bury(message, reason)
+        except StoreError as error:
+            why = f"it could not be put aside ({reason}): {error}"
+            _leave(message, Verdict(verb=Verb.LEAVE, reason=why, failed=True), done, to_leave)
+            continue
+        done.counts["dead_lettered"] += 1
+        done.name(message, f"dead letter: {reason}")
+        aside.append(message)
+    buried.add(aside)
+    return aside
 
 
 def _leave(message: Message, verdict: Verdict, done: Acknowledged, to_leave: list[Message]) -> None:

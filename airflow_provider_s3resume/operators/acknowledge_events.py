@@ -97,6 +97,7 @@ def _acknowledge(
     stop: StopSignal,
 ) -> _Done:
     from airflow_provider_s3resume.hooks.taken import (  # noqa: PLC0415 - at DAG parse
+        BuriedRecord,
         acknowledge,
         leave,
         rules_for,
@@ -120,7 +121,8 @@ def _acknowledge(
     pairs = opaque_pairs(opened.state, reference.manifest, fates)
     keep_record(opened.state, manifest, taken=taken.at, pairs=pairs)
     rules = rules_for(taken.sides, taken.queue)
-    done = acknowledge(*queues, messages, fates, rules, stop)
+    buried = BuriedRecord(opened.state, taken.buried_name)
+    done = acknowledge(*queues, messages, fates, rules, buried, stop)
     opened.state.write_text(
         f"{reference.manifest.rpartition('/')[0]}/acknowledged.json",
         _record(done),
@@ -138,7 +140,8 @@ def _raise_for_failures(done: Acknowledged, refused: int) -> None:
     if not done.failed and not refused:
         return
     raise ObjectsFailedError(
-        f"{done.failed} messages are left and come again, as objects of them are not verified; "
+        f"{done.failed} messages are left and come again, as objects of them are not verified, or "
+        "as the dead-letter queue does not take them; "
         f"{refused} objects can never be copied. See the report and the log",
         retryable=False,
     )

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from enum import Enum
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_s3resume.exceptions import InvalidInputError, ObjectsFailedError
 from airflow_provider_s3resume.hooks._errors import hopeless_fails
@@ -19,8 +18,6 @@ from airflow_provider_s3resume.operators._sides import SIDES_FIELDS, SidesOperat
 from airflow_provider_s3resume.plan.parts import check_part_size
 from airflow_provider_s3resume.plan.sides import parse_object
 from airflow_provider_s3resume.transfer.stopping import StopSignal
-
-_Choice = TypeVar("_Choice", bound=Enum)
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.sdk import Param
 
-from airflow_provider_s3resume.operators.selection_params import (
+from airflow_provider_s3resume.operators._selection_params import (
     MAPPING_FROM_PARAMS,
     SELECTION_FROM_PARAMS,
     mapping_params,

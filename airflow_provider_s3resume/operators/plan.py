@@ -182,12 +182,16 @@ class ListSyncOperator(_PlanningOperator):
         """Refuse what the transfer tasks would refuse, before both sides are listed for nothing."""
         from airflow_provider_s3resume.transfer.config import CopyConfig  # noqa: PLC0415
         from airflow_provider_s3resume.transfer.options import check_fits  # noqa: PLC0415
+        from airflow_provider_s3resume.transfer.reading_back import (  # noqa: PLC0415
+            check_options,
+        )
 
         given = {name: getattr(self, name) for name in CHECKED_SIZES}
         sizes: dict[str, Any] = {n: whole(n, v) for n, v in given.items() if v not in {None, ""}}
         config = CopyConfig(**sizes, **asked_for(self.asked or {}))
         check_part_size(config.part_size, opened.target.limits)
         check_fits(config.options, opened.target.capabilities)
+        check_options(config, opened.target)
 
 
 class PlanSyncOperator(_PlanningOperator):

@@ -17,6 +17,7 @@ from airflow_provider_s3resume.transfer.stopping import StopSignal
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_s3resume.hooks.sides import Sides
     from airflow_provider_s3resume.hooks.taken import QueuePlace, TakeLimits, TakenReference
 
 QUEUE_FIELDS = (
@@ -36,13 +37,14 @@ class TakeEventsOperator(SidesOperator):
     They stay in the queue, hidden from others, until ``AcknowledgeEventsOperator`` has found every
     object verified. What a run that dies has taken comes again by itself.
 
-    :param source_uri: an ``s3://`` URI: events of other buckets and prefixes are reported.
+    :param source_uri: an ``s3://`` URI of a bucket, not of an access point, which no event names:
+        events of other buckets and prefixes are reported.
     :param queue_conn_id: connection of type ``aws`` or ``s3resume`` for the queues, by default the
         source's.
     :param queue_url: of a standard queue.
     :param dead_letter_url: of the queue that gets what can never be dealt with, each message with
-        the attribute ``s3resume.reason``. Without one it is left in the queue, whose own redrive
-        policy may move it.
+        the attribute ``s3resume.reason``; it has to answer before anything is taken. Without one it
+        is left in the queue, whose own redrive policy may move it.
     :param foreign_messages: ``dead_letter`` or ``leave``: what is done with messages that are not
         about objects of the source's bucket.
     :param hide_s: seconds for which messages are hidden at a time, from 60 to 43,200; later tasks
@@ -138,14 +140,37 @@ class TakeEventsOperator(SidesOperator):
         return TakeLimits(most=found["most_messages"], seconds=found["seconds"])
 
     def _prepare(self, run_id: str, stop: StopSignal) -> Callable[[StopSignal], TakenReference]:
-        from airflow_provider_s3resume.hooks.taken import take_messages  # noqa: PLC0415 - SDKs
+        from airflow_provider_s3resume.hooks.taken import (  # noqa: PLC0415 - SDKs
+            check_dead_letters,
+            take_messages,
+        )
 
         # Connections are read here, in the main thread; the work is done in another.
         place, limits, sides = self.place(), self.limits(), self.sides()
         if not sides.source_uri.startswith("s3://"):
             accepted = "an s3:// URI: events are those of Amazon S3 and of services like it"
             raise InvalidInputError("source_uri", found=sides.source_uri, accepted=accepted)
+        _check_bucket(sides)
         opened = sides.open(stop.wait)
-        queue = place.open()
-        place.open_dead_letters()
-        return lambda stop: take_messages(opened, sides, queue, place, limits, run_id, stop)
+        queue, dead_letters = place.open(), place.open_dead_letters()
+
+        def work(stop: StopSignal) -> TakenReference:
+            if dead_letters is not None:
+                check_dead_letters(dead_letters)
+            return take_messages(opened, sides, queue, place, limits, run_id, stop)
+
+        return work
+
+
+def _check_bucket(sides: Sides) -> None:
+    """Refuse a source that events never name: they name the bucket behind an access point.
+
+    :raises InvalidInputError: naming the parameter.
+    """
+    from airflow_provider_s3resume.plan.access_points import is_access_point  # noqa: PLC0415
+    from airflow_provider_s3resume.plan.sides import parse_places  # noqa: PLC0415 - at DAG parse
+
+    places = parse_places(sides.source_uri, sides.target_uri, sides.state_uri)
+    if is_access_point(places.source.bucket):
+        accepted = "the name of the bucket itself: events name that, never an access point of it"
+        raise InvalidInputError("source_uri", found=sides.source_uri, accepted=accepted)

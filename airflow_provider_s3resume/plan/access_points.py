@@ -15,6 +15,7 @@ _ARN: Final = re.compile(
     r"(?P<name>[A-Za-z0-9][A-Za-z0-9.\-]{1,62})"
 )
 _OF_SEVERAL_REGIONS: Final = ".mrap"
+_ALIAS_ENDS: Final = ("-s3alias", "--ol-s3")
 _ACCEPTED: Final = (
     "'s3://arn:aws:s3:region:account:accesspoint/name/key', or for a Multi-Region Access Point "
     "'s3://arn:aws:s3::account:accesspoint/alias.mrap/key'; those of Outposts and of Object "
@@ -25,6 +26,14 @@ _ACCEPTED: Final = (
 def is_arn(bucket: str) -> bool:
     """Tell whether what stands for a bucket is an ARN."""
     return bucket.startswith("arn:")
+
+
+def is_access_point(bucket: str) -> bool:
+    """Tell whether what stands for a bucket is an access point: its ARN, or its alias.
+
+    Source: "Bucket naming rules": no bucket's own name ends as an alias does.
+    """
+    return is_arn(bucket) or bucket.endswith(_ALIAS_ENDS)
 
 
 def split_arn(rest: str, *, parameter: str) -> tuple[str, str]:

@@ -5,7 +5,8 @@ named. An event says no more than "look here": what is copied, the source decide
 
 Sources: "Event message structure" (notifications), "EventBridge event message structure", and
 "Supported event types" of the Amazon S3 user guide; "HTTP/HTTPS notification JSON format" of
-Amazon SNS. Compatible services write the first of these, too (MinIO, Ceph).
+Amazon SNS. Compatible services write the first of these, too (MinIO; Ceph, whose keys are not
+encoded).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _MAJOR_VERSION: Final = "2"
 """Of the structure of notifications; another one has other fields."""
 _MOST_WRAPPINGS: Final = 2
+_CEPH: Final = "ceph:"
 _TOKEN: Final = re.compile(r"%([0-9A-Fa-f]{2})|(\+)|(%)|([^%+]+)")
 _HEX: Final = re.compile(r"[0-9A-Fa-f]+\Z")
 _SHOWN: Final = 120
@@ -182,7 +184,8 @@ def _event_of_record(record: object) -> ObjectEvent:
         kind=_FAMILIES.get(name.partition(":")[0], EventKind.OTHER),
         name=name,
         bucket=bucket,
-        key=_decoded(found.get("key")),
+        # RADOS Gateway writes keys as they are (rgw_pubsub.cc, ``rgw_pubsub_s3_event::dump``).
+        key=(_checked if service.startswith(_CEPH) else _decoded)(found.get("key")),
         sequencer=_sequencer(found.get("sequencer")),
         at=_time(record.get("eventTime")),
     )

@@ -13,6 +13,7 @@ from airflow_provider_s3resume.exceptions import (
     ObjectNotFoundError,
     StoreError,
     TransientStoreError,
+    UnsupportedError,
 )
 
 _DENIED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -49,6 +50,10 @@ class MissingFolderError(OSError):
     """The folder itself is not there: no object of it says anything."""
 
 
+class OutsideFolderError(PermissionError):
+    """A link leads out of the folder that nothing may leave: its key alone is refused (c43)."""
+
+
 @contextmanager
 def translated(operation: str, uri: str) -> Iterator[None]:
     """Turn errors of the operating system into ours.
@@ -67,6 +72,8 @@ def error_of(operation: str, uri: str, error: OSError) -> StoreError:
     detail = error.strerror or str(error)
     if isinstance(error, MissingFolderError):
         return BucketNotFoundError(operation, uri, f"no such folder: {error.filename}")
+    if isinstance(error, OutsideFolderError):
+        return UnsupportedError(operation, uri, detail)
     if number in _DENIED:
         return AccessDeniedError(operation, uri, detail)
     if number in _PASSING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -9,7 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 from airflow_provider_s3resume.exceptions import InvalidInputError
-from airflow_provider_s3resume.storage._local_errors import MissingFolderError
+from airflow_provider_s3resume.storage._local_errors import MissingFolderError, OutsideFolderError
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # A pipe without a writer would be waited for.
@@ -81,11 +82,12 @@ class Tree:
     def open_real(self, path: str) -> int:
         """Open a directory by a path without links, such as that a link leads to.
 
-        :raises PermissionError: if it does not lie in the root.
+        :raises OutsideFolderError: if it does not lie in the root.
         """
         segments = segments_below(self.root, path)
         if segments is None:
-            raise PermissionError(f"{path} is outside of {self.root}")
+            text = f"a link leads to {path}, outside of {self.root}"
+            raise OutsideFolderError(errno.EACCES, text)
         fd = self._open_root()
         for segment in segments:
             fd = _step(fd, segment, create=False)

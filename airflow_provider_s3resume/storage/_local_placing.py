@@ -35,9 +35,12 @@ def place(
     :param held: open directory, and name in it, of the finished file.
     :param there: the same of where it belongs.
     :raises PreconditionFailedError: if the condition does not hold.
+    :raises IsADirectoryError: if a directory has the name.
     """
     source, name = held
     target, final = there
+    # Of the file before it has its name: after that, another program's may be there already.
+    etag = etag_of(os.stat(name, dir_fd=source, follow_symlinks=False), inodes=inodes)
     if condition is not None and condition.absent:
         _take_free_name(held, there, uri, operation)
     else:
@@ -46,7 +49,7 @@ def place(
             raise PreconditionFailedError(operation, uri, detail)
         os.replace(name, final, src_dir_fd=source, dst_dir_fd=target)
     flush_folder(target)
-    return etag_of(os.stat(final, dir_fd=target, follow_symlinks=False), inodes=inodes)
+    return etag
 
 
 def _take_free_name(
@@ -56,12 +59,12 @@ def _take_free_name(
     try:
         os.link(name, final, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
     except FileExistsError as error:
-        raise _taken(uri, operation) from error
+        raise _taken(target, final, uri, operation) from error
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        if _is_there(target, final):
-            raise _taken(uri, operation) from error
+        if _mode_there(target, final) is not None:
+            raise _taken(target, final, uri, operation) from error
         os.rename(name, final, src_dir_fd=source, dst_dir_fd=target)
     else:
         # Its other name may be gone with the folder of an upload that was aborted.
@@ -69,16 +72,20 @@ def _take_free_name(
             os.unlink(name, dir_fd=source)
 
 
-def _taken(uri: str, operation: str) -> PreconditionFailedError:
+def _taken(
+    fd: int, name: str, uri: str, operation: str
+) -> PreconditionFailedError | IsADirectoryError:
+    # An empty directory is in no listing: the next plan would end here again, and not know why.
+    if stat.S_ISDIR(_mode_there(fd, name) or 0):
+        return IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     return PreconditionFailedError(operation, uri, "PreconditionFailed: something is there")
 
 
-def _is_there(fd: int, name: str) -> bool:
+def _mode_there(fd: int, name: str) -> int | None:
     try:
-        os.stat(name, dir_fd=fd, follow_symlinks=False)
+        return os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode
     except FileNotFoundError:
-        return False
-    return True
+        return None
 
 
 def etag_there(fd: int, name: str, *, inodes: bool) -> str | None:

@@ -8,6 +8,7 @@ written over half way is none. What a kill leaves half written of a line is no l
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -153,6 +154,10 @@ class OpenUpload:
             if extent.offset != at:
                 return self._put_in_order(extents, data)
             at += extent.size
+        there = os.fstat(data).st_size
+        if there < size:
+            # Somebody cut it short: what would be put there in place of the rest are zeros.
+            raise OSError(errno.EIO, f"the parts have {size} bytes, {there} are there")
         os.ftruncate(data, size)
         settle(data)
         return _DATA
@@ -164,11 +169,10 @@ class OpenUpload:
         try:
             at = 0
             for extent in extents:
-                for start in range(extent.offset, extent.offset + extent.size, _STEP):
-                    step = min(_STEP, extent.offset + extent.size - start)
-                    piece = os.pread(data, step, start)
-                    write_all(fd, memoryview(piece), at)
-                    at += len(piece)
+                _copy_extent(data, extent, fd, at)
+                at += extent.size
+            if os.fstat(fd).st_size != at:
+                raise OSError(errno.EIO, f"{at} bytes were written, and the file has not so many")
             settle(fd)
         finally:
             os.close(fd)
@@ -319,6 +323,18 @@ def chosen(upload: OpenUpload, records: Sequence[PartRecord], size: int, uri: st
     if total != size:
         raise StoreError(operation, uri, f"InvalidRequest: {total} bytes of parts, not {size}")
     return found
+
+
+def _copy_extent(data: int, extent: Extent, fd: int, at: int) -> None:
+    """Copy the bytes of a part to a place of another file, however few a read gives at once."""
+    done = 0
+    while done < extent.size:
+        piece = os.pread(data, min(_STEP, extent.size - done), extent.offset + done)
+        if not piece:
+            number = extent.part_number
+            raise OSError(errno.EIO, f"part {number} has {extent.size} bytes, {done} are there")
+        write_all(fd, memoryview(piece), at + done)
+        done += len(piece)
 
 
 def _new_data(fd: int, size: int) -> None:

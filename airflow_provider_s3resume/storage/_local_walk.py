@@ -201,7 +201,8 @@ class Walk:
         self._enter(fd, key, path)
         if not self._settings.directory_markers:
             return None
-        return replace(found, etag=MARKER_ETAG, last_modified=modified)
+        hindrance = None if _is_text(key) else Hindrance.UNREACHABLE_KEY
+        return replace(found, etag=MARKER_ETAG, last_modified=modified, hindrance=hindrance)
 
     def _changed(self, key: str, error: OSError) -> OSError | ListingError:
         if isinstance(error, NotADirectoryError):
@@ -222,7 +223,7 @@ class Walk:
         if stat.S_ISDIR(there.st_mode):
             uri = object_uri("", found.key, "file")
             raise ListingError(f"listing of {uri}: it became a directory; list again")
-        hindrance = found.hindrance or _hindrance_of(name, there)
+        hindrance = found.hindrance or _hindrance_of(found.key, there)
         size = 0 if stat.S_ISLNK(there.st_mode) else there.st_size
         etag = etag_of(there, inodes=self._settings.inodes)
         return replace(
@@ -230,11 +231,16 @@ class Walk:
         )
 
 
-def _hindrance_of(name: str, there: os.stat_result) -> Hindrance | None:
+def _hindrance_of(key: str, there: os.stat_result) -> Hindrance | None:
     if not stat.S_ISREG(there.st_mode):
         return Hindrance.SPECIAL_FILE
+    return None if _is_text(key) else Hindrance.UNREACHABLE_KEY
+
+
+def _is_text(key: str) -> bool:
+    """Tell whether every name in a key is UTF-8; no bucket has a key in which one is not."""
     try:
-        name.encode()
+        key.encode()
     except UnicodeEncodeError:
-        return Hindrance.UNREACHABLE_KEY  # Bytes that are no UTF-8: no bucket has such keys.
-    return None
+        return False
+    return True

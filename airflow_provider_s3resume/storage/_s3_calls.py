@@ -121,6 +121,8 @@ class Calls:
         """Return what makes the same calls on another bucket; botocore makes them all."""
         other = copy.copy(self)
         other.bucket, other._direct = bucket, None  # noqa: SLF001 - its own kind
+        # It may be another account's, and its objects have no key of this connection.
+        other._common = self._common.of_source()  # noqa: SLF001 - as above
         return other
 
     def subject(self, key: str = "") -> str:
@@ -142,8 +144,10 @@ class Calls:
         :param raw_headers: headers to be sent as they are.
         :raises StoreError: what the service or the network answers.
         """
+        versioned = parameters.get("VersionId") is not None
         if key is not None:
-            with translated(operation, self.subject(key)), suppress(MovedError):
+            subject = self.subject(key)
+            with translated(operation, subject, versioned=versioned), suppress(MovedError):
                 if self._serves(operation, parameters):
                     return self._make_direct(operation, key, raw_headers or {}, parameters)
         common = dict[str, object](self._common.of(operation))
@@ -156,7 +160,7 @@ class Calls:
         try:
             with (
                 awaiting(_AWAITED.get(operation, Awaited.SMALL)),
-                translated(operation, self.subject(key or named)),
+                translated(operation, self.subject(key or named), versioned=versioned),
             ):
                 answer: dict[str, Any] = method(Bucket=self.bucket, **common, **parameters)
                 return answer

@@ -43,6 +43,10 @@ class Common:
         self._plain = {**self._payer, **self._owner}
         self._with_key = {**self._plain, **self._key}
 
+    def of_source(self) -> Common:
+        """Return what the same caller says of a bucket that its service copies from."""
+        return Common(request_payer=bool(self._payer))
+
     def of(self, operation: str) -> Mapping[str, Any]:
         """Return the parameters for an operation."""
         if operation in _WITH_KEY:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_s3resume.exceptions import TransientStoreError
+from airflow_provider_s3resume.exceptions import UnsupportedError
 from airflow_provider_s3resume.plan.objects import ByteRange, ObjectInfo
 from airflow_provider_s3resume.storage._headers import bare, quoted
 from airflow_provider_s3resume.storage._s3_calls import Calls
@@ -47,7 +47,7 @@ class S3Copying:
     ) -> Written:
         """Let the service copy a whole object.
 
-        :raises TransientStoreError: also if the answer does not name the copy: look at the target.
+        :raises UnsupportedError: also if the answer does not name the copy.
         """
         parameters: Parameters = {
             **upload_parameters(upload),
@@ -78,8 +78,9 @@ class S3Copying:
     def _written(self, operation: str, key: str, answer: Any, result: Any) -> Written:  # noqa: ANN401 - botocore's
         etag = bare((result or {}).get("ETag"))
         if etag is None:
-            detail = "the answer names no copy"
-            raise TransientStoreError(operation, self._calls.subject(key), detail)
+            # What does not know the header that names the origin takes this for an empty PutObject.
+            detail = "the answer names no copy: the service may not know of copies"
+            raise UnsupportedError(operation, self._calls.subject(key), detail)
         checksums = checksums_of(result)
         return Written(etag=etag, version_id=answer.get("VersionId"), checksums=checksums)
 

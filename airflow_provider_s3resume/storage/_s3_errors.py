@@ -106,22 +106,29 @@ _MARKER_STATUSES: Final = frozenset({404, 405})
 _OBJECT_CALLS: Final = frozenset({"GetObject", "HeadObject"})
 _BUCKET_CALLS: Final = frozenset({"HeadBucket", "ListObjectsV2", "ListMultipartUploads"})
 _UPLOAD_CALLS: Final = frozenset(
-    {"UploadPart", "ListParts", "CompleteMultipartUpload", "AbortMultipartUpload"}
+    {
+        "UploadPart",
+        "UploadPartCopy",
+        "ListParts",
+        "CompleteMultipartUpload",
+        "AbortMultipartUpload",
+    }
 )
 
 
 @contextmanager
-def translated(operation: str, subject: str) -> Iterator[None]:
+def translated(operation: str, subject: str, *, versioned: bool = False) -> Iterator[None]:
     """Raise what the block's SDK calls raise as errors of this provider.
 
     :param operation: the call, in the service's words.
     :param subject: what it is about, as ``s3://bucket/key``.
+    :param versioned: whether it asks for one version by its id.
     :raises StoreError: chained to the SDK's error, unless that one's text holds a secret.
     """
     try:
         yield
     except ClientError as error:
-        found = _of_answer(error.response, operation, subject)
+        found = _of_answer(error.response, operation, subject, versioned=versioned)
         raise found from _chainable(error)
     # OSError and ValueError come from sockets that another thread shut down or closed.
     except (BotoCoreError, ResponseParserError, Urllib3Error, OSError, ValueError) as error:
@@ -161,7 +168,13 @@ def _disarm(error: BaseException) -> None:
         left = left.__cause__ or left.__context__
 
 
-def _of_answer(response: Any, operation: str, subject: str) -> StoreError:  # noqa: ANN401 - botocore
+def _of_answer(
+    response: Any,  # noqa: ANN401 - botocore
+    operation: str,
+    subject: str,
+    *,
+    versioned: bool,
+) -> StoreError:
     given = response.get("Error", {})
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     code = str(given.get("Code") or "")
@@ -169,20 +182,21 @@ def _of_answer(response: Any, operation: str, subject: str) -> StoreError:  # no
     if code == "400" and operation.startswith("Head"):
         # An answer to HEAD has no body; S3 answers so to expired session tokens.
         return CredentialsExpiredError(operation, subject, _BARE_400)
-    if _is_of_marker(response, status, operation):
+    if _is_of_marker(response, status, asked_by_id=versioned and operation in _OBJECT_CALLS):
         return ObjectNotFoundError(operation, subject, f"{detail} (a delete marker)")
     return _kind(code, status, operation)(operation, subject, detail)
 
 
-def _is_of_marker(response: Any, status: int, operation: str) -> bool:  # noqa: ANN401 - botocore
+def _is_of_marker(response: Any, status: int, *, asked_by_id: bool) -> bool:  # noqa: ANN401 - botocore
     """Tell whether an answer is about a delete marker, and not about a missing object.
 
     "Working with delete markers": 404 if it is the newest version, 405 if it was asked for by its
-    id. Not every service sends the header then.
+    id. Not every service sends the header then. Without both, 405 is of something on the way that
+    does not take the method, and says nothing about the object.
     """
     headers = response.get("ResponseMetadata", {}).get("HTTPHeaders") or {}
     said = status in _MARKER_STATUSES and headers.get("x-amz-delete-marker") == "true"
-    return said or (status == 405 and operation in _OBJECT_CALLS)  # noqa: PLR2004 - HTTP's own number
+    return said or (status == 405 and asked_by_id)  # noqa: PLR2004 - HTTP's own number
 
 
 def _kind(code: str, status: int, operation: str) -> type[StoreError]:

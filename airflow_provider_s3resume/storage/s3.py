@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow_provider_s3resume.exceptions import (
     AccessDeniedError,
     CredentialsExpiredError,
+    InvalidInputError,
     ObjectNotFoundError,
     PreconditionFailedError,
     RangeMismatchError,
@@ -111,8 +112,13 @@ class S3Store:
         tls = service.startswith("https://")
         self._capabilities = replace(self.settings.capabilities, trailers=tls)
         # Others let the attribute pass unseen: of their objects a HEAD has to be asked.
-        self._lists_restores = _AMAZON.search(service) is not None
+        # The API reference has it unsupported for directory buckets.
+        directory = bucket.endswith("--x-s3")
+        self._lists_restores = _AMAZON.search(service) is not None and not directory
         key = self.settings.customer_key
+        if key is not None and not tls:
+            accepted = "an https:// endpoint: the customer's key would go over the line as it is"
+            raise InvalidInputError("endpoint", found=service, accepted=accepted)
         if key is not None:
             key.keep_out_of_logs()
             # "Common response headers": such an ETag is no MD5.

@@ -138,7 +138,7 @@ def copy_batch(
     """
     check_part_size(config.part_size, target.limits)
     check_fits(config.options, target.capabilities)
-    check_options(config.options, target)
+    check_options(config, target)
     manifest = load_manifest(state, ref.manifest)
     check_age(manifest, now=now, max_age_s=config.max_manifest_age_s)
     check_sides(manifest, source, target)

@@ -74,6 +74,7 @@ def finish(copy: CopySubject, prepared: Prepared, reread: int) -> Landed:
         proof = Proof.SERVICE
     elif not arrived:
         proof = without_target(proof, copy.algorithm)
+        proof = Proof.SERVICE if copied and proof is Proof.PARTS else proof
     mixed = 0 < copied < len(parts)
     return Landed(
         status=Status.COPIED,

@@ -15,9 +15,10 @@ from airflow_provider_s3resume.exceptions import (
     UnsupportedError,
 )
 from airflow_provider_s3resume.plan.digests import part_count_of_etag
-from airflow_provider_s3resume.plan.objects import KeyRange, SourceIdentity
+from airflow_provider_s3resume.plan.objects import SourceIdentity
 from airflow_provider_s3resume.plan.parts import check_object_size
 from airflow_provider_s3resume.storage.base import uri_of
+from airflow_provider_s3resume.transfer.absence import LISTED_ALL_THE_SAME, listed_exactly
 from airflow_provider_s3resume.transfer.checkpoints import CheckpointRecords, Stored
 from airflow_provider_s3resume.transfer.cleanup import abort_uploads_of
 from airflow_provider_s3resume.transfer.config import OnSourceChange
@@ -87,17 +88,30 @@ def _copy(
         detail = "the source gives neither an ETag nor a version: ranges of it could be mixed"
         raise UnsupportedError("GetObject", uri, detail)
     source = ExactSource(context.source, entry.key, identity, context.stop)
-    landed = None
-    if _copies_whole(context, entry, identity):
+    landed, single = None, _Singles.of(context).has(identity.size, identity.etag)
+    if _is_trial(context, entry, identity):
+        single = False
+    elif _copies_whole(context, entry, identity):
         info = _head(context, source, planned=planned)
         landed = copy_by_service(context, entry, source, info)
         landed = landed and _cleared(context, entry, landed, planned=planned)
-    if landed is None and _Singles.of(context).has(identity.size, identity.etag):
+    if landed is None and single:
         landed = copy_single(context, entry, source)
         landed = _cleared(context, entry, landed, planned=planned)
     if landed is None:
         landed = _in_parts(context, entry, source, planned=planned)
     return outcome_of(entry, identity, landed)
+
+
+def _is_trial(context: CopyContext, entry: CopyEntry, identity: SourceIdentity) -> bool:
+    """Tell whether the service would replace something by the first copy that it makes.
+
+    One that knows nothing of copies takes CopyObject for an empty PutObject. So this is done in
+    parts, which replace nothing before they are proven (c18).
+    """
+    by_service = context.by_service
+    untried = by_service.calls is not None and not by_service.has_copied
+    return untried and entry.target_there and identity.size > 0
 
 
 def _copies_whole(context: CopyContext, entry: CopyEntry, identity: SourceIdentity) -> bool:
@@ -244,21 +258,16 @@ def _abort_earlier(context: CopyContext, entry: CopyEntry) -> tuple[str, ...]:
 def _check_gone(context: CopyContext, entry: CopyEntry, error: ObjectNotFoundError) -> None:
     """Make sure that the object is gone, and not its bucket, or our access to it.
 
-    HEAD has no body: a bucket that vanished, a gateway's own 404 and a deleted object look alike.
-
     :raises StoreError: if the bucket does not answer, or lists the object all the same.
     """
     context.source.check_access(entry.key)
-    just_this = KeyRange(start=entry.key, stop=entry.key + "\0")
-    listed = context.source.list_objects(entry.key, just_this)
-    found = next((one for one in listed if one.key == entry.key), None)
+    found = listed_exactly(context.source, entry.key)
     if found is not None and found.hindrance is not None:
         detail = f"it was planned, and cannot be copied any more: {found.hindrance.value}"
         raise ObjectNotFoundError("HeadObject", error.subject, detail) from error
     if found is not None:
         uri = uri_of(context.source, entry.key)
-        detail = "HEAD does not find it, the listing does"
-        raise TransientStoreError("HeadObject", uri, detail) from error
+        raise TransientStoreError("HeadObject", uri, LISTED_ALL_THE_SAME) from error
 
 
 def _version_gone(context: CopyContext, entry: CopyEntry) -> Outcome:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import logging
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_s3resume.exceptions import ManifestError
@@ -101,6 +101,25 @@ def keep_record(
     return record
 
 
+def drop_outdated(state: StateLocation, sides: Sides, proven: Iterable[ProvenPair]) -> None:
+    """Take out of the record the pairs of keys that a scan has proven with other ETags.
+
+    Otherwise they would hide the scan's own, and each scan would copy once more (c07).
+
+    :param proven: what the scan's verification has just found at the target.
+    """
+    record = load_record(state, sides)
+    if record is None or not record.pairs:
+        return
+    kept = {pair.key: pair for pair in record.pairs}
+    for pair in proven:
+        if kept.get(pair.key, pair) != pair:
+            del kept[pair.key]
+    if len(kept) < len(record.pairs):
+        fresh = replace(record, pairs=tuple(kept.values()))
+        state.write_text(record_name(sides), dumps(asdict(fresh)))
+
+
 _CHANGED: Final = frozenset(
     {
         Reason.MISSING_AT_TARGET,
@@ -126,7 +145,8 @@ class ScanBesideEvents:
     def with_pairs(self, pairs: Iterator[ProvenPair]) -> Iterator[ProvenPair]:
         """Return the pairs of the scans' record and those of events, in key order, each key once.
 
-        What a run that events started has proven is younger than what a scan has.
+        What a run that events started has proven is younger than what a scan has: the scan that
+        proves another pair takes it out (:func:`drop_outdated`).
         """
         if self._record is None or not self._record.pairs:
             return pairs

@@ -13,6 +13,7 @@ from airflow_provider_s3resume.plan.manifest import (
     Manifest,
     load_objects,
 )
+from airflow_provider_s3resume.storage.base import uri_of
 from airflow_provider_s3resume.transfer.outcomes import Outcome
 
 if TYPE_CHECKING:
@@ -108,10 +109,10 @@ def check_sides(manifest: Manifest, source: ObjectStore, target: ObjectStore) ->
         ("source", manifest.source, source),
         ("target", manifest.target, target),
     ):
-        bucket = side.uri.partition("://")[2].partition("/")[0]
-        if (side.service, bucket) != (store.service, store.bucket):
+        # The name of an access point has slashes of its own.
+        if side.service != store.service or not side.uri.startswith(uri_of(store)):
             raise ManifestError(
                 f"{name} of the manifest",
                 found=f"{store.service} bucket {store.bucket}",
-                accepted=f"{side.service} bucket {bucket}, which the plan was made for",
+                accepted=f"{side.service} {side.uri}, which the plan was made for",
             )

@@ -12,14 +12,19 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from airflow_provider_s3resume.exceptions import ObjectNotFoundError, S3ResumeError
-from airflow_provider_s3resume.plan.diff import ProvenPair, Reason, Verb, diff
+from airflow_provider_s3resume.exceptions import S3ResumeError
+from airflow_provider_s3resume.plan.archives import OnArchived
+from airflow_provider_s3resume.plan.diff import Criterion, ProvenPair, Reason, Verb, diff
 from airflow_provider_s3resume.plan.digests import Match, compare_etags
 from airflow_provider_s3resume.plan.manifest import Manifest, Side, dumps, loads
 from airflow_provider_s3resume.plan.messages import KeyFate, KeyState
-from airflow_provider_s3resume.plan.objects import ListedObject, key_bytes
+from airflow_provider_s3resume.plan.objects import key_bytes
 from airflow_provider_s3resume.storage.base import uri_of
+from airflow_provider_s3resume.transfer.absence import LISTED_ALL_THE_SAME, listed_exactly
+from airflow_provider_s3resume.transfer.archived import without_archived
+from airflow_provider_s3resume.transfer.comparing import Comparison, listed_by_head
 from airflow_provider_s3resume.transfer.loading import OutcomesReader, load_manifest
+from airflow_provider_s3resume.transfer.metadata import with_metadata
 from airflow_provider_s3resume.transfer.outcomes import LANDED, Status
 from airflow_provider_s3resume.transfer.planning import UNKNOWN_COST, rules_of, run_prefix
 from airflow_provider_s3resume.transfer.pool import Workers
@@ -32,9 +37,10 @@ from airflow_provider_s3resume.transfer.verification import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from airflow_provider_s3resume.plan.diff import Action
+    from airflow_provider_s3resume.plan.objects import ListedObject
     from airflow_provider_s3resume.storage.base import ObjectStore
     from airflow_provider_s3resume.transfer.planning import PlanRequest
     from airflow_provider_s3resume.transfer.state import StateLocation
@@ -95,17 +101,18 @@ def plan_keys(
     target.check_access(request.target_prefix)
     state.ensure(now)
     sides = sides_of(source, target, request)
-    found = _ask(source, target, sorted(set(keys), key=key_bytes), request, stop)
-    pairs = sorted(proven, key=lambda pair: key_bytes(pair.key))
+    comparison = Comparison(
+        source=source,
+        target=target,
+        mapping=request.mapping,
+        rule=request.rule,
+        rules=rules_of(source, target, state, request),
+        select=None,
+        stop=stop,
+    )
+    found = _ask(comparison, sorted(set(keys), key=key_bytes))
     with PlanWriter(state, run_prefix(request.run_id)) as writer:
-        for action in diff(
-            found.sources,
-            sorted(found.targets, key=lambda one: key_bytes(one.key)),
-            mapping=request.mapping,
-            rule=request.rule,
-            rules=rules_of(source, target, state, request),
-            proven=[pair for pair in pairs if pair.key.startswith(request.source_prefix)],
-        ):
+        for action in _actions(comparison, found, proven, request.archived):
             writer.take(action)
             fate = _fate_of(action)
             if fate is not None:
@@ -125,6 +132,7 @@ def plan_keys(
             # Between two named keys there may be any number of others.
             batches=tuple(replace(ref, listed=UNKNOWN_COST) for ref in batches),
             noted=writer.write_noted(),
+            partial=True,
         )
     lines = [
         dumps({"key": key, "state": fate.state.value, "reason": fate.reason}) + "\n"
@@ -135,23 +143,43 @@ def plan_keys(
     return NamedPlan(manifest_key=writer.manifest_key, manifest=manifest, fates=found.fates)
 
 
-def _ask(
-    source: ObjectStore,
-    target: ObjectStore,
-    keys: list[str],
-    request: PlanRequest,
-    stop: StopSignal,
-) -> _Found:
+def _actions(
+    comparison: Comparison, found: _Found, proven: Iterable[ProvenPair], archived: OnArchived
+) -> Iterator[Action]:
+    prefix = comparison.mapping.source_prefix
+    pairs = sorted(proven, key=lambda pair: key_bytes(pair.key))
+    actions = diff(
+        found.sources,
+        sorted(found.targets, key=lambda one: key_bytes(one.key)),
+        mapping=comparison.mapping,
+        rule=comparison.rule,
+        rules=comparison.rules,
+        proven=[pair for pair in pairs if pair.key.startswith(prefix)],
+    )
+    if Criterion.METADATA in comparison.rule.criteria:
+        actions = with_metadata(actions, comparison.source, comparison.target)
+    if archived is OnArchived.TRY:
+        return actions
+    return without_archived(actions, comparison.source, comparison.stop)
+
+
+def _ask(comparison: Comparison, keys: list[str]) -> _Found:
     found = _Found()
+    source, target = comparison.source, comparison.target
     workers = Workers(_THREADS, "s3resume-named")
     try:
-        mapped = [request.mapping.to_target(key) for key in keys]
-        here = [workers.submit(partial(_head, source, key)) for key in keys]
-        there = [workers.submit(partial(_head, target, key)) for key in mapped]
+        here = [workers.submit(partial(_at_source, source, key)) for key in keys]
+        there = [
+            # What it can never hold is refused by the diff, and by some services as a question.
+            workers.submit(partial(listed_by_head, target, mapped))
+            if comparison.can_hold(mapped)
+            else None
+            for mapped in map(comparison.mapping.to_target, keys)
+        ]
         for key, one, other in zip(keys, here, there, strict=True):
-            stop.check()
+            comparison.stop.check()
             try:
-                listed, standing = one.result(), other.result()
+                listed, standing = one.result(), other.result() if other else None
             except S3ResumeError as error:
                 if error.retryable:
                     raise
@@ -159,8 +187,8 @@ def _ask(
                 found.errors.append(error)
                 found.fates[key] = KeyFate(state=KeyState.PENDING, reason=str(error))
                 continue
-            if listed is None:
-                found.fates[key] = KeyFate(state=KeyState.GONE)
+            if isinstance(listed, KeyFate):
+                found.fates[key] = listed
                 continue
             found.sources.append(listed)
             if standing is not None:
@@ -173,23 +201,23 @@ def _ask(
     return found
 
 
-def _head(store: ObjectStore, key: str) -> ListedObject | None:
-    try:
-        info = store.head(key)
-    except ObjectNotFoundError:
-        return None
-    return ListedObject(
-        key=key,
-        size=info.size,
-        etag=info.etag,
-        last_modified=info.last_modified,
-        storage_class=info.storage_class,
-        md5_etag=info.md5_etag,
-    )
+def _at_source(source: ObjectStore, key: str) -> ListedObject | KeyFate:
+    """Return the object, or what its absence means: one HEAD alone makes nothing gone."""
+    found = listed_by_head(source, key)
+    if found is not None:
+        return found
+    listed = listed_exactly(source, key)
+    if listed is None:
+        return KeyFate(state=KeyState.GONE)
+    if listed.hindrance is not None:
+        return listed
+    log.warning("%r: %s", key, LISTED_ALL_THE_SAME)
+    return KeyFate(state=KeyState.PENDING, reason=LISTED_ALL_THE_SAME)
 
 
 def _fate_of(action: Action) -> KeyFate | None:
-    if action.verb is Verb.REFUSE:
+    # Archived: no attempt can read it, so its message would come for ever.
+    if action.verb is Verb.REFUSE or action.reason is Reason.ARCHIVED:
         return KeyFate(state=KeyState.REFUSED, reason=action.reason.value)
     if action.verb is Verb.SKIP:
         return KeyFate(state=KeyState.EQUAL, reason=action.reason.value)

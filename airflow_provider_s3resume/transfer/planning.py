@@ -47,8 +47,8 @@ from airflow_provider_s3resume.storage.base import uri_of
 from airflow_provider_s3resume.transfer.archived import refuse_archived, without_archived
 from airflow_provider_s3resume.transfer.colliding import refuse_collisions
 from airflow_provider_s3resume.transfer.comparing import Comparison
-from airflow_provider_s3resume.transfer.metadata import with_metadata
 from airflow_provider_s3resume.transfer.event_record import ScanBesideEvents
+from airflow_provider_s3resume.transfer.metadata import with_metadata
 from airflow_provider_s3resume.transfer.probing import check_promises, check_provable
 from airflow_provider_s3resume.transfer.proven import load_proven, pair_name
 from airflow_provider_s3resume.transfer.renamed import compared
@@ -115,12 +115,14 @@ class SidesReport:
     """What was found out about both sides before they are listed.
 
     :param ranges: source key ranges that both listings are cut at.
+    :param key_mapping: see ``Manifest.key_mapping``; only a plan knows it.
     """
 
     source: Side
     target: Side
     ranges: tuple[KeyRange, ...] = (ALL_KEYS,)
     warnings: tuple[str, ...] = ()
+    key_mapping: Mapping[str, str] = field(default_factory=dict)
 
     def to_json_dict(self) -> dict[str, Any]:
         """Return what goes into XCom."""
@@ -164,6 +166,10 @@ def check_sides(
         that is to be read cannot be read.
     """
     check_provable(target)
+    keep = source.capabilities.keeps_attributes and target.capabilities.keeps_attributes
+    if Criterion.METADATA in request.rule.criteria and not keep:
+        accepted = "a rule without 'metadata', as a folder keeps none"
+        raise InvalidInputError("rule", found=request.rule.text, accepted=accepted)
     request.scope.check()
     # A first page each: a side that may be headed and not listed is found out here.
     with _naming("source_uri", source, request.source_prefix):
@@ -258,7 +264,7 @@ def make_plan(
             dry_run=request.dry_run,
             selection=chosen.facts,
             partial=request.scope.partial,
-            key_mapping=request.renaming.to_json_dict() if request.renaming else {},
+            key_mapping=_key_mapping(request),
             sizes=dict(sorted(writer.sizes.items())),
             requests=writer.cost.requests(),
         )
@@ -324,6 +330,7 @@ def pairs_manifest(
         copy_objects=writer.copy_objects,
         copy_bytes=writer.copy_bytes,
         batches=batches,
+        partial=True,
     )
     state.write_text(writer.manifest_key, manifest.to_json())
     return writer.manifest_key, manifest
@@ -429,7 +436,8 @@ def _actions(
         stop=stop,
     )
     asked = Criterion.ETAG in request.rule.criteria
-    pairs = events.with_pairs(load_proven(state, sides)) if asked else iter(())
+    mapped = replace(sides, key_mapping=_key_mapping(request))
+    pairs = events.with_pairs(load_proven(state, mapped)) if asked else iter(())
     actions = compared(comparison, request.renaming, pairs, chosen, sides.ranges)
     if Criterion.METADATA in request.rule.criteria:
         actions = with_metadata(actions, source, target)
@@ -496,6 +504,10 @@ def _quantiles(text: str | None) -> tuple[str, ...]:
         return Manifest.from_json(text).quantiles if text else ()
     except ManifestError:
         return ()
+
+
+def _key_mapping(request: PlanRequest) -> dict[str, str]:
+    return request.renaming.to_json_dict() if request.renaming else {}
 
 
 def _latest_name(sides: SidesReport) -> str:

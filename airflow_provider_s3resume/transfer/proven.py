@@ -21,7 +21,7 @@ from airflow_provider_s3resume.plan.objects import key_bytes
 from airflow_provider_s3resume.transfer.loading import load_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from airflow_provider_s3resume.plan.manifest import Side
     from airflow_provider_s3resume.plan.objects import KeyRange
@@ -46,14 +46,28 @@ class Sides(Protocol):
         """The target side."""
 
 
-def pair_name(source: Side, target: Side) -> str:
-    """Return a name for a pair of sides, for use in keys of the state location."""
+class MappedSides(Sides, Protocol):
+    """The same, and what is between them."""
+
+    @property
+    def key_mapping(self) -> Mapping[str, str]:
+        """What becomes of keys besides the exchange of prefixes."""
+
+
+def pair_name(source: Side, target: Side, key_mapping: Mapping[str, str] | None = None) -> str:
+    """Return a name for a pair of sides, for use in keys of the state location.
+
+    :param key_mapping: what becomes of keys besides the exchange of prefixes: with another one
+        other objects are compared.
+    """
     text = f"{source.service}\n{source.uri}\n{target.service}\n{target.uri}"
+    if key_mapping:
+        text += f"\n{dumps(dict(key_mapping))}"
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _folder(sides: Sides) -> str:
-    return f"proven/{pair_name(sides.source, sides.target)}"
+def _folder(sides: MappedSides) -> str:
+    return f"proven/{pair_name(sides.source, sides.target, sides.key_mapping)}"
 
 
 def pair_line(pair: ProvenPair) -> str:
@@ -74,7 +88,7 @@ def pair_of(line: str) -> ProvenPair:
         ) from error
 
 
-def load_proven(state: StateLocation, sides: Sides) -> Iterator[ProvenPair]:
+def load_proven(state: StateLocation, sides: MappedSides) -> Iterator[ProvenPair]:
     """Yield the recorded pairs in key order, up to the first that cannot be used."""
     last = b""
     try:
@@ -90,7 +104,7 @@ def load_proven(state: StateLocation, sides: Sides) -> Iterator[ProvenPair]:
         log.warning("The record of proven pairs is not used any further: %s", error)
 
 
-def save_proven(state: StateLocation, sides: Sides, pairs: Iterable[ProvenPair]) -> None:
+def save_proven(state: StateLocation, sides: MappedSides, pairs: Iterable[ProvenPair]) -> None:
     """Write the record anew, in the order given (by key).
 
     Files are named by their content, and the list of them is written last: a reader finds the old
@@ -112,7 +126,7 @@ def save_proven(state: StateLocation, sides: Sides, pairs: Iterable[ProvenPair])
         state.delete(key)
 
 
-def _files(state: StateLocation, sides: Sides) -> list[FileRef]:
+def _files(state: StateLocation, sides: MappedSides) -> list[FileRef]:
     text = state.read_text(f"{_folder(sides)}.json")
     if text is None:
         return []
@@ -126,7 +140,7 @@ def _files(state: StateLocation, sides: Sides) -> list[FileRef]:
         ) from error
 
 
-def _old_files(state: StateLocation, sides: Sides) -> set[str]:
+def _old_files(state: StateLocation, sides: MappedSides) -> set[str]:
     # Listed, not read from the record: what a killed task has left behind goes with it.
     listed = state.store.list_objects(f"{state.prefix}{_folder(sides)}/")
     return {one.key.removeprefix(state.prefix) for one in listed}

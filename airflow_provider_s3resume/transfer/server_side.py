@@ -57,7 +57,8 @@ class ServiceCopies:
 
     ``calls`` makes the copies; it is ``None`` where objects are relayed, and ``reasons`` says why,
     if both sides are one service. ``conditional`` tells whether conditions on the target were seen
-    to be looked at, ``None`` as long as nobody knows.
+    to be looked at, ``None`` as long as nobody knows; ``has_copied``, that it made a copy, and
+    so knows of copies.
 
     :param bucket: the source's.
     :param required: what the service does not copy has failed, and is not relayed.
@@ -77,7 +78,7 @@ class ServiceCopies:
         self.reasons = [] if reason is None else [reason]
         self.conditional: bool | None = None
         self._bucket = bucket
-        self._has_copied = False
+        self.has_copied = False
         self._lock = threading.Lock()
         self._asking = threading.Lock()
 
@@ -94,8 +95,8 @@ class ServiceCopies:
         return Origin(bucket=self._bucket, key=source.key, identity=source.identity)
 
     def copied(self) -> None:
-        """Note that the service has made a copy, so that it makes copies at all."""
-        self._has_copied = True
+        """Note that the service has made a copy."""
+        self.has_copied = True
 
     def refused(self, error: StoreError) -> None:
         """Note that it refused one: that object is relayed, and all others if it never made one.
@@ -109,7 +110,7 @@ class ServiceCopies:
             known = reason in self.reasons
             if not known and len(self.reasons) < _MOST_REASONS:
                 self.reasons.append(reason)
-            if not self._has_copied or isinstance(error, UnsupportedError):
+            if not self.has_copied or isinstance(error, UnsupportedError):
                 self.calls = None
         if not known:
             rest = "it is" if self.calls is not None else "it and all others are"

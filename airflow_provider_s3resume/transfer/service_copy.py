@@ -30,6 +30,7 @@ from airflow_provider_s3resume.storage.base import Condition, uri_of
 from airflow_provider_s3resume.transfer.attributes import condition_of, upload_of
 from airflow_provider_s3resume.transfer.context import CopyContext, Landed
 from airflow_provider_s3resume.transfer.losses import judged
+from airflow_provider_s3resume.transfer.metadata import is_untouched
 from airflow_provider_s3resume.transfer.outcomes import Proof, Status
 from airflow_provider_s3resume.transfer.proving import (
     Expected,
@@ -104,7 +105,11 @@ class PartCopies:
         try:
             written = calls.copy_part(self._key, self._upload_id(), part_number, origin, byte_range)
         except (PreconditionFailedError, ObjectNotFoundError) as error:
-            raise self._source.changed() from error
+            if not _is_unchanged(self._source):
+                raise self._source.changed() from error
+            # It is as it should be: the service sees something else, so it must not copy.
+            self._by_service.refused(error)
+            return None
         except StoreError as error:
             if not is_refusal(error):
                 raise
@@ -119,6 +124,16 @@ class PartCopies:
             checksum=next(shown, None),
             by_service=True,
         )
+
+
+def _is_unchanged(source: ExactSource) -> bool:
+    """Tell whether the source is still the object that is copied."""
+    identity = source.identity
+    try:
+        now = source.store.head(source.key, version_id=identity.version_id)
+    except ObjectNotFoundError:
+        return False
+    return now.size == identity.size and normal_etag(now.etag) == normal_etag(identity.etag)
 
 
 class _ServiceCopy:
@@ -190,7 +205,15 @@ class _ServiceCopy:
     def _found(self) -> ObjectInfo | None:
         """Return what is at the target, if it is provably this copy (c16)."""
         found = look(self._context.target, self._entry.target_key)
-        return found if is_expected(found, self._expected) else None
+        return found if self._is_there(found) else None
+
+    def _is_there(self, found: ObjectInfo | None) -> bool:
+        asked = replace(self._info, attributes=self._upload.attributes)
+        stores = self._context.source, self._context.target
+        tags = all(store.capabilities.tags for store in stores)
+        if is_untouched(self._entry, asked, found, tags=tags):
+            return False
+        return is_expected(found, self._expected)
 
     def _after_condition(self, error: StoreError, *, lost_before: bool) -> Landed | None:
         """Find out which of the two conditions does not hold: the service does not say.
@@ -199,7 +222,7 @@ class _ServiceCopy:
         """
         self._check_source()
         there = look(self._context.target, self._entry.target_key)
-        if there is not None and is_expected(there, self._expected):
+        if there is not None and self._is_there(there):
             status = Status.COPIED if lost_before else Status.ALREADY_THERE
             return self._seen(status, there)
         if self._condition is None or self._is_as_planned(there):
@@ -218,12 +241,7 @@ class _ServiceCopy:
 
         :raises SourceChangedError: if it is not.
         """
-        identity = self._source.identity
-        try:
-            now = self._context.source.head(self._entry.key, version_id=identity.version_id)
-        except ObjectNotFoundError as error:
-            raise self._source.changed() from error
-        if (now.etag, now.size) != (self._info.etag, self._info.size):
+        if not _is_unchanged(self._source):
             raise self._source.changed()
 
     def _is_as_planned(self, there: ObjectInfo | None) -> bool:

@@ -30,6 +30,7 @@ from airflow_provider_s3resume.transfer.attributes import carries_tags, conditio
 from airflow_provider_s3resume.transfer.context import CopyContext, Landed
 from airflow_provider_s3resume.transfer.hashing import checksum_of, md5_hex
 from airflow_provider_s3resume.transfer.losses import judged
+from airflow_provider_s3resume.transfer.metadata import is_untouched
 from airflow_provider_s3resume.transfer.outcomes import Proof, Status
 from airflow_provider_s3resume.transfer.proving import (
     PLAIN_ENCRYPTION,
@@ -272,6 +273,14 @@ class SinglePut:
         if found is not None:
             self._note_losses(upload, found)
 
+    def _is_untouched(self, found: ObjectInfo) -> bool:
+        if self._upload is None:
+            return False
+        asked = replace(self._info, attributes=self._upload.attributes)
+        stores = self._context.source, self._context.target
+        tags = all(store.capabilities.tags for store in stores)
+        return is_untouched(self._entry, asked, found, tags=tags)
+
     def _note_losses(self, upload: NewUpload, found: ObjectInfo) -> None:
         asked = replace(self._info, attributes=upload.attributes)
         losses = attribute_notes(self._uri, asked, found, upload.options)
@@ -344,8 +353,10 @@ class SinglePut:
         found = look(self._context.target, self._entry.target_key)
         expected = Expected(size=len(self._data), etag=self._md5_hex(), checksum=self._checksum)
         lost = isinstance(error, TransientStoreError)
-        if found is not None and has_landed(
-            self._context.target, found, expected, self._context.stop
+        if (
+            found is not None
+            and not self._is_untouched(found)
+            and has_landed(self._context.target, found, expected, self._context.stop)
         ):
             status = Status.COPIED if lost else Status.ALREADY_THERE
             unprotected = lost and self._condition is None

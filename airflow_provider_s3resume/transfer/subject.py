@@ -17,6 +17,7 @@ from airflow_provider_s3resume.storage.base import uri_of
 from airflow_provider_s3resume.transfer.attributes import digest_of, upload_of
 from airflow_provider_s3resume.transfer.context import CopyContext, Landed
 from airflow_provider_s3resume.transfer.losses import judged
+from airflow_provider_s3resume.transfer.metadata import is_untouched
 from airflow_provider_s3resume.transfer.outcomes import Proof, Status
 from airflow_provider_s3resume.transfer.proving import (
     PLAIN_ENCRYPTION,
@@ -160,6 +161,11 @@ class CopySubject:
 
     def is_there(self, found: ObjectInfo | None, expected: Expected) -> bool:
         """Tell whether the object at the target is provably the one that was expected."""
+        asked = replace(self.info, attributes=self.upload()[0].attributes)
+        stores = self.context.source, self.context.target
+        tags = all(store.capabilities.tags for store in stores)
+        if is_untouched(self.entry, asked, found, tags=tags):
+            return False
         return has_landed(self.context.target, found, expected, self.context.stop)
 
     def landed_elsewhere(self) -> Landed | None:

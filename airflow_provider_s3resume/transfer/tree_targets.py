@@ -14,7 +14,16 @@ if TYPE_CHECKING:
 
     from airflow_provider_s3resume.storage.base import Capabilities
 
-_NOT_WRITTEN = frozenset({Reason.DIRECTORY_MARKER, Reason.OWN_STATE, Reason.SYMLINK})
+_NOT_WRITTEN = frozenset(
+    {
+        Reason.DIRECTORY_MARKER,
+        Reason.OWN_STATE,
+        Reason.SYMLINK,
+        Reason.NOT_SELECTED,
+        Reason.ARCHIVED,
+    }
+)
+"""Why what is skipped is not at the target either, unless the target lists it itself."""
 
 
 def without_collisions(actions: Iterator[Action], capabilities: Capabilities) -> Iterator[Action]:

@@ -24,6 +24,7 @@ from airflow_provider_s3resume.plan.digests import (
 from airflow_provider_s3resume.plan.manifest import NotedEntry, check_schema, dumps, loads
 from airflow_provider_s3resume.plan.objects import key_bytes
 from airflow_provider_s3resume.transfer.earlier import target_etags
+from airflow_provider_s3resume.transfer.event_record import drop_outdated
 from airflow_provider_s3resume.transfer.loading import (
     OutcomesReader,
     check_sides,
@@ -145,6 +146,8 @@ def verify_run(
         if _keeps_pairs(manifest):
             spool.seek(0)
             save_proven(state, manifest, _all_pairs(state, manifest, map(pair_of, spool)))
+            spool.seek(0)
+            drop_outdated(state, manifest, map(pair_of, spool))
     return summary
 
 
@@ -306,7 +309,7 @@ class _Verifying:
             if match is Match.DIFFERENT:
                 self._fail(outcome, "the full-object checksums of both sides differ")
                 return None
-            return Proof.PARTS
+            return Proof.SERVICE if outcome.by_service else Proof.PARTS
         if outcome.proof is Proof.NONE:
             self._fail(
                 outcome,

@@ -142,6 +142,24 @@ def test_a_412_that_is_about_neither_object_has_the_bytes_relayed(server: OneSer
     check(server)
 
 
+@pytest.mark.parametrize("key", ["whole", "large"])
+def test_c18_a_service_that_takes_a_copy_for_an_empty_object_replaces_nothing(
+    server: OneServer, key: str
+) -> None:
+    """Its success names no copy: the old object is there until the bytes have been relayed."""
+    server.client.put_object(Bucket=server.target_bucket, Key=key, Body=b"old")
+    server.plan(key)
+    for operation in ("CopyObject", "UploadPartCopy"):
+        break_(server, operation, Replace(status=200, headers={"ETag": '"d41d8"'}))
+    server.run(ONE_BY_ONE).raise_for_failures()
+    assert server.seen("CopyObject") == []
+    assert len(server.seen("UploadPartCopy")) == 1
+    assert not server.outcomes()[key].by_service
+    assert server.data(key) == {"whole": SINGLE, "large": LARGE}[key]
+    [reason] = server.report().relayed_because
+    assert reason.startswith("UploadPartCopy was refused: the answer names no copy")
+
+
 def test_the_requests_name_the_very_source_and_replace_all_attributes(server: OneServer) -> None:
     """As the API reference has them."""
     server.client.put_object(

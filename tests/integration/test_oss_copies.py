@@ -9,6 +9,7 @@ from functools import partial
 
 import pytest
 
+from airflow_provider_s3resume.plan.archives import OnArchived
 from airflow_provider_s3resume.plan.objects import ByteRange, SourceIdentity
 from airflow_provider_s3resume.storage.base import ObjectStore, RangeReader
 from airflow_provider_s3resume.storage.layers import Layer
@@ -189,14 +190,19 @@ def test_an_object_that_keeps_growing_fails_as_changed(copies: OSSCopies) -> Non
     assert copies.there() == {}
 
 
-def test_archived_objects_fail_by_name_and_are_not_tried_again(copies: OSSCopies) -> None:
-    """Restored ones are copied; the others are reported with the reason, in one request each."""
+def test_archived_objects_are_reported_or_fail_by_name(copies: OSSCopies) -> None:
+    """Restored ones are copied; the others are not asked for, or in one request each."""
     state = copies.server.state
     for key in ("cold", "thawed", "standard"):
         state.put(copies.bucket, key, key.encode())
     state.set_class(copies.bucket, "cold", "ColdArchive")
     state.set_class(copies.bucket, "thawed", "Archive", restored=True)
     run = copies.sync()
+    assert run.manifest.counts["skip.archived"] == 1
+    assert run.report.archived == ("cold",)
+    assert not copies.server.requests.seen(operation="GetObject", key="cold", bucket=copies.bucket)
+    assert copies.there() == {"thawed": b"thawed", "standard": b"standard"}
+    run = copies.sync(archived=OnArchived.TRY)
     failed = run.outcomes["cold"]
     assert (failed.status, failed.error_kind) == (Status.FAILED, "ObjectArchivedError")
     assert not failed.retryable

@@ -21,7 +21,7 @@ from airflow_provider_s3resume.storage.memory import MemoryStore
 from airflow_provider_s3resume.storage.s3 import S3Store, client_config, store_settings_from_extra
 from airflow_provider_s3resume.transfer import parts
 from airflow_provider_s3resume.transfer.batch import copy_batch
-from airflow_provider_s3resume.transfer.config import CopyConfig
+from airflow_provider_s3resume.transfer.config import CopyConfig, ServerSideCopy
 from airflow_provider_s3resume.transfer.outcomes import Proof, Status
 from airflow_provider_s3resume.transfer.planning import pairs_manifest
 from airflow_provider_s3resume.transfer.state import StateLocation
@@ -57,7 +57,13 @@ LISTS_CHECKSUMS: Mapping[str, object] = {
     "addressing_style": "path",
     "limits": {"min_part_size": PART},
 }
-ONE_BY_ONE = CopyConfig(part_size=PART, multipart_threshold=PART, part_concurrency=1)
+ONE_BY_ONE = CopyConfig(
+    part_size=PART,
+    multipart_threshold=PART,
+    part_concurrency=1,
+    # Where both buckets are of one server, too, it is the relay that is looked at.
+    server_side_copy=ServerSideCopy.NEVER,
+)
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ from airflow_provider_s3resume.transfer.loading import load_outcomes
 from airflow_provider_s3resume.transfer.outcomes import Outcome
 from airflow_provider_s3resume.transfer.planning import PlanRequest, make_plan, pairs_manifest
 from airflow_provider_s3resume.transfer.reporting import RunReport, make_report
+from airflow_provider_s3resume.transfer.selecting import EVERYTHING, Scope
 from airflow_provider_s3resume.transfer.state import StateLocation
 from airflow_provider_s3resume.transfer.stopping import StopSignal
 from airflow_provider_s3resume.transfer.verification import verify_run
@@ -169,13 +170,20 @@ class FolderWorld:
         )
 
     def sync(
-        self, run_id: str, *, rule: str = "", config: CopyConfig = CONFIG
+        self,
+        run_id: str,
+        *,
+        rule: str = "",
+        config: CopyConfig = CONFIG,
+        scope: Scope = EVERYTHING,
     ) -> tuple[Manifest, RunReport]:
         """List, diff, copy, verify and report everything."""
         from airflow_provider_s3resume.plan.diff import DEFAULT_RULE, DiffRule  # noqa: PLC0415
 
         source, target = self.sides
-        request = PlanRequest(run_id=run_id, rule=DiffRule.parse(rule) if rule else DEFAULT_RULE)
+        request = PlanRequest(
+            run_id=run_id, rule=DiffRule.parse(rule) if rule else DEFAULT_RULE, scope=scope
+        )
         key, manifest = make_plan(source, target, self.state, request, now=NOW, stop=StopSignal())
         for ref in manifest.batches:
             copy_batch(source, target, self.state, ref, config, stop=StopSignal(), now=NOW)

@@ -12,6 +12,7 @@ import boto3
 from botocore.config import Config
 
 from airflow_provider_s3resume.exceptions import S3ResumeError
+from airflow_provider_s3resume.plan.archives import OnArchived
 from airflow_provider_s3resume.plan.manifest import Manifest
 from airflow_provider_s3resume.plan.parts import MIB
 from airflow_provider_s3resume.storage.base import ObjectStore
@@ -108,7 +109,9 @@ class OSSCopies:
         raw = S3Store(client, bucket, service=self.target.endpoint_url, settings=settings)
         return build_store(raw, retry=POLICY)
 
-    def sync(self, config: CopyConfig = CONFIG) -> Synced:
+    def sync(
+        self, config: CopyConfig = CONFIG, *, archived: OnArchived = OnArchived.REPORT
+    ) -> Synced:
         """Plan, copy, verify and report; failures of objects are in the report.
 
         :raises S3ResumeError: if a step fails as a whole.
@@ -117,7 +120,7 @@ class OSSCopies:
         source, target = self.source_store(), self.target_store(self.bucket)
         state = StateLocation(self.target_store(f"{self.bucket}-state"))
         stop = StopSignal()
-        request = PlanRequest(run_id=f"run-{self.runs}")
+        request = PlanRequest(run_id=f"run-{self.runs}", archived=archived)
         key, manifest = make_plan(source, target, state, request, now=time.time(), stop=stop)
         outcomes: dict[str, Outcome] = {}
         for ref in manifest.batches:

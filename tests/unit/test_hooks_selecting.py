@@ -11,9 +11,9 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_s3resume.exceptions import InvalidInputError
+from airflow_provider_s3resume.hooks._renaming import renaming_of
+from airflow_provider_s3resume.hooks._selecting import scope_of
 from airflow_provider_s3resume.hooks.planning import PlanArguments
-from airflow_provider_s3resume.hooks.renaming import renaming_of
-from airflow_provider_s3resume.hooks.selecting import scope_of
 from airflow_provider_s3resume.hooks.sides import Sides
 from airflow_provider_s3resume.operators.params import (
     PLANNING_FROM_PARAMS,

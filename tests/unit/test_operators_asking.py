@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from airflow_provider_s3resume.operators.params import COPYING_FROM_PARAMS, copy
 from airflow_provider_s3resume.operators.plan import ListSyncOperator
 from airflow_provider_s3resume.operators.sync import sync_task_group
 from airflow_provider_s3resume.storage.base import WriteOptions
+from airflow_provider_s3resume.storage.memory import MemoryStore
+from airflow_provider_s3resume.storage.presets import AMAZON_S3
 from airflow_provider_s3resume.transfer.config import OnUnsupportedAttribute
 from tests.dags.fakes import SIDES, Buckets, context_of
 
@@ -24,6 +27,7 @@ FORM: dict[str, Any] = {
     "memory_budget_mib": 128,
     "max_mib_per_s": None,
     "max_requests_per_s": None,
+    "server_side_copy": "auto",
     "storage_class": None,
     "storage_class_map": None,
     "acl": None,
@@ -134,6 +138,26 @@ def test_what_cannot_be_meant_is_refused_by_list_and_by_transfer(
     with pytest.raises(InvalidInputError, match=parameter):
         copying(**asked).config()
     assert buckets.copied() == {}
+
+
+@pytest.mark.parametrize("storage_class", ["source", "GLACIER"])
+def test_c19_a_class_that_no_file_can_have_is_refused_before_anything_is_listed(
+    buckets: Buckets, storage_class: str
+) -> None:
+    """By the name of the parameter, also that of each object's own source."""
+    buckets.fill()
+    folder = replace(AMAZON_S3, keeps_attributes=False)
+    buckets.replace_target(MemoryStore("target", service="memory://tgt", capabilities=folder))
+    asked_of: list[str] = []
+    for store in (buckets.source, buckets.target):
+        store.observer.before = lambda operation, _: asked_of.append(operation)
+    listed = ListSyncOperator(task_id="list", asked={"storage_class": storage_class}, **SIDES)
+    with pytest.raises(AirflowFailException) as raised:
+        listed.execute(context_of(listed))
+    cause = raised.value.__cause__
+    assert isinstance(cause, InvalidInputError)
+    assert (cause.parameter, cause.found) == ("storage_class", storage_class)
+    assert asked_of == []
 
 
 def test_c19_a_named_object_has_what_was_asked_for(buckets: Buckets) -> None:

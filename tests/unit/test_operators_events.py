@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow_provider_s3resume.exceptions import (
     AccessDeniedError,
     InvalidInputError,
+    ObjectNotFoundError,
     StoreError,
     TransientStoreError,
 )
@@ -274,6 +275,29 @@ def test_an_object_that_is_gone_is_reported_and_no_failure(world: World) -> None
     assert world.queues.events.messages == []
 
 
+def test_c40_a_message_whose_object_is_listed_is_left_although_no_head_finds_it(
+    world: World,
+) -> None:
+    """Something in between answers 404; the message comes again, and its object is copied then."""
+    world.put("a")
+
+    def not_found(called: str, arguments: Any) -> None:
+        if called == "HeadObject" and arguments["key"] == "data/a":
+            raise ObjectNotFoundError(called, "data/a", "404 (HTTP 404): Not Found")
+
+    world.buckets.source.observer.before = not_found
+    run = world.run()
+    assert set(run.errors) == {"acknowledge"}
+    assert run.report is not None
+    assert (run.report["events"]["gone"], run.report["events"]["unreadable"]) == (0, 1)
+    assert len(world.queues.events.messages) == 1
+    world.buckets.source.observer.before = no_hook
+    world.queues.events.now = 61.0
+    assert world.run().errors == {}
+    assert world.buckets.copied() == {"a": b"data"}
+    assert world.queues.events.messages == []
+
+
 def test_the_only_object_of_a_run_may_vanish_before_it_is_copied(world: World) -> None:
     """A scan whose every object is gone fails; an event's is only late."""
     world.put("a")
@@ -401,6 +425,28 @@ def test_nothing_is_deleted_without_a_report(world: World) -> None:
     assert {held.visible_at for held in world.queues.events.messages} == {60.0}
 
 
+def test_nothing_is_deleted_before_the_report_is_stored(world: World) -> None:
+    """The object is there and verified; the report task has not come to its end."""
+    world.put("a")
+    run = Run(taken=world.take())
+    diff = PlanEventsOperator(task_id="diff", taken=run.taken)
+    context = context_of(diff)
+    [batch] = diff.execute(context)
+    run.plan = context["ti"].xcoms["plan"]
+    copy = EventCopyOperator(task_id="transfer", taken=run.taken, batch=batch)
+    copy.execute(context_of(copy))
+    plan: Any = run.plan
+    verify = VerifyCopyOperator(task_id="verify", plan=plan)
+    assert verify.execute(context_of(verify))["verified"] == 1
+    last = AcknowledgeEventsOperator(task_id="acknowledge", taken=run.taken, plan=plan)
+    with pytest.raises(AirflowFailException, match="the run has no report"):
+        last.execute(context_of(last))
+    assert len(world.queues.events.messages) == 1
+    report = ReportSyncOperator(task_id="report", plan=plan)
+    report.execute(context_of(report))
+    assert last.execute(context_of(last))["deleted"] == 1
+
+
 def test_one_object_that_cannot_be_asked_for_stops_no_other(world: World) -> None:
     """Its message is left, and the run fails with it."""
     world.put("good")
@@ -524,6 +570,14 @@ def test_messages_that_could_not_be_kept_are_shown_again(world: World) -> None:
         ({"seconds": "soon"}, "seconds"),
         ({"source_uri": "oss://source/data/"}, "source_uri"),
         ({"target_uri": "s3://target/copy"}, "target_uri"),
+        (
+            {"source_uri": "s3://arn:aws:s3:eu-west-1:111122223333:accesspoint/ap/data/"},
+            "source_uri.*the name of the bucket itself",
+        ),
+        (
+            {"source_uri": "s3://ap-a1b2c3-s3alias/data/"},
+            "source_uri.*the name of the bucket itself",
+        ),
     ],
 )
 def test_bad_input_is_refused_before_a_message_is_taken(
@@ -553,17 +607,61 @@ def test_a_run_that_took_nothing_acknowledges_nothing() -> None:
         last.execute(context_of(last))
 
 
-def test_a_dead_letter_queue_that_refuses_keeps_the_message(world: World) -> None:
-    """It is never deleted before it lies there."""
+def test_c40_a_dead_letter_queue_that_refuses_keeps_its_message_and_no_other(world: World) -> None:
+    """It is never deleted before it lies there; what is verified is deleted all the same."""
 
-    def refuse(_: str) -> None:
-        raise StoreError("SendMessage", DEAD_URL, "AccessDenied")
+    def refuse(called: str) -> None:
+        if called == "SendMessage":
+            raise StoreError("SendMessage", DEAD_URL, "InvalidMessageContents")
 
     world.queues.dead.on_call = refuse
     world.queues.events.put("poison")
+    world.put("a")
+    world.queues.events.put("more poison")
     run = world.run()
     assert set(run.errors) == {"acknowledge"}
-    assert len(world.queues.events.messages) == 1
+    assert isinstance(run.errors["acknowledge"], AirflowFailException)
+    assert "2 messages are left" in str(run.errors["acknowledge"])
+    assert [held.body for held in world.queues.events.messages] == ["poison", "more poison"]
+    assert {held.visible_at for held in world.queues.events.messages} == {60.0}
+
+
+def test_another_attempt_buries_no_message_again(world: World) -> None:
+    """What was put aside is noted down before it is deleted."""
+    for number in range(12):
+        world.queues.events.put(f"poison {number:02}")
+
+    def refuse(called: str) -> None:
+        if called == "DeleteMessageBatch":
+            raise TransientStoreError("DeleteMessageBatch", URL, "HTTP 500")
+
+    world.queues.events.on_call = refuse
+    run = world.run()
+    assert set(run.errors) == {"acknowledge"}
+    assert len(world.queues.dead.messages) == 10
+    world.queues.events.on_call = lambda _: None
+    again = Run(taken=run.taken, plan=run.plan)
+    world.finish(again)
+    assert again.errors == {}
+    assert again.acknowledged is not None
+    assert again.acknowledged["dead_lettered"] == 12
+    assert len(world.queues.dead.messages) == len(world.queues.dead_letters()) == 12
+    assert world.queues.events.messages == []
+
+
+def test_a_dead_letter_queue_that_is_not_there_is_found_before_anything_is_copied(
+    world: World,
+) -> None:
+    """No message is taken then; the parameter is named."""
+    world.put("a")
+
+    def refuse(called: str) -> None:
+        raise StoreError(called, DEAD_URL, "AWS.SimpleQueueService.NonExistentQueue (HTTP 400)")
+
+    world.queues.dead.on_call = refuse
+    with pytest.raises(AirflowFailException, match=r"NonExistentQueue.*dead_letter_url"):
+        world.take()
+    assert world.queues.events.calls == []
 
 
 def scan(*, now: float | None = None) -> dict[str, Any]:
@@ -608,6 +706,19 @@ def test_c07_what_only_a_record_tells_equal_is_not_copied_again(world: World) ->
     assert changed.report is not None
     assert changed.report["copied"] == 1
     assert scan()["skipped"] == {"proven_before": 3}
+
+
+def test_c07_what_a_scan_proved_after_an_event_is_not_copied_by_every_scan(world: World) -> None:
+    """The event's pair is older than the scan's: a change that no event told of came between."""
+    kms = MemoryStore("target", service="memory://tgt", traits=MemoryTraits(encryption="aws:kms"))
+    world.buckets.replace_target(kms)
+    world.put("a", b"version 1")
+    world.put("b")
+    assert world.run().errors == {}
+    put(world.buckets.source, "data/a", b"version 2")
+    assert scan()["copied"] == 1
+    again = scan()
+    assert (again["planned"], again["skipped"]) == (0, {"proven_before": 2})
 
 
 def test_the_report_of_a_scan_says_how_many_objects_events_have_missed(world: World) -> None:

@@ -108,6 +108,16 @@ def test_wrapped_and_foreign_made_notifications_are_understood(
     assert [(e.kind, e.bucket, e.key) for e in reading.events] == [(kind, "readings", key)]
 
 
+def test_keys_that_ceph_writes_are_taken_as_they_are() -> None:
+    """RADOS Gateway does not encode them; a plus is one, and a percent sign stands by itself."""
+    made = with_object(key="in/100%/a+b %41 ü.csv")
+    [found] = read_body(body_of({**made, "eventSource": "ceph:s3"})).events
+    assert found.key == "in/100%/a+b %41 ü.csv"
+    assert read_body(body_of(made)).nature is Nature.POISON
+    bad = {**with_object(key=""), "eventSource": "ceph:s3"}
+    assert read_body(body_of(bad)).nature is Nature.POISON
+
+
 @pytest.mark.parametrize("inner", ["put", "test-event", "eventbridge-created", "dynamodb"])
 def test_what_comes_through_sns_is_what_it_was(inner: str) -> None:
     """One wrapping changes nothing, two neither; more are nobody's doing."""

@@ -62,7 +62,7 @@ def test_c04_a_uri_is_taken_as_it_stands(uri: str, bucket: str, prefix: str) -> 
         "S3://bucket/x",
         "gs://bucket/x",
         "https://bucket.s3.amazonaws.com/x",
-        "file:///etc/passwd",
+        "file:/etc/passwd",
         " s3://bucket/x",
         None,
         7,

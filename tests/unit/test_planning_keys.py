@@ -211,6 +211,7 @@ def test_named_pairs_are_one_batch_whatever_their_size() -> None:
     _, manifest = pairs_manifest(
         sync.source, sync.target, sync.state, [("b", "to/b"), ("a", "to/a")], "pairs", now=NOW
     )
+    assert manifest.partial
     (ref,) = manifest.batches
     entries = {one.key: one for one in load_entries(sync.state, ref)}
     assert entries["b"].target_etag == md5(b"old")

@@ -19,6 +19,7 @@ from airflow_provider_s3resume.exceptions import (
 )
 from airflow_provider_s3resume.plan.batches import BatchLimits
 from airflow_provider_s3resume.plan.filters import Selection
+from airflow_provider_s3resume.plan.manifest import Side
 from airflow_provider_s3resume.plan.objects import KeyMapping
 from airflow_provider_s3resume.plan.renaming import Renaming
 from airflow_provider_s3resume.storage.base import WriteOptions
@@ -28,6 +29,7 @@ from airflow_provider_s3resume.transfer.batch import copy_batch
 from airflow_provider_s3resume.transfer.config import CopyConfig
 from airflow_provider_s3resume.transfer.loading import load_entries
 from airflow_provider_s3resume.transfer.name_lists import ListFile
+from airflow_provider_s3resume.transfer.proven import pair_name
 from airflow_provider_s3resume.transfer.selecting import Scope
 from tests.unit.planning_cases import NOW, Sync, put, store, without_state
 
@@ -249,6 +251,17 @@ def test_c07_pairs_that_only_a_record_tells_equal_are_found_again() -> None:
     sync.renaming = by(lambda key: backwards(key) if key != "cd" else 1 // 0)
     del sync.source.objects["cd"]
     assert sync.plan()[1].counts == {"skip.proven_before": 3, "skip.only_at_target": 1}
+
+
+def test_c07_two_mappings_between_the_same_places_have_records_of_their_own() -> None:
+    """Each whole run writes its record anew, and must not write over the other's."""
+    plain, sides = Side(service="s", uri="s3://a/"), Side(service="s", uri="s3://b/")
+    names = {
+        pair_name(plain, sides, mapping)
+        for mapping in (None, {}, {"add_prefix": "x/"}, {"add_prefix": "y/"})
+    }
+    assert len(names) == 3
+    assert pair_name(plain, sides) == pair_name(plain, sides, {})
 
 
 def test_named_keys_and_prefixes_are_renamed_too() -> None:

@@ -124,6 +124,8 @@ def test_every_module_is_named_and_can_be_imported() -> None:
         helpers = {
             "airflow_provider_s3resume.hooks.sides",
             "airflow_provider_s3resume.hooks.planning",
+            "airflow_provider_s3resume.hooks.taken",
+            "airflow_provider_s3resume.operators.event_params",
             "airflow_provider_s3resume.operators.params",
             "airflow_provider_s3resume.operators.retries",
         }

@@ -368,6 +368,16 @@ def test_c19_a_service_that_ignores_the_customers_key_is_refused(
     assert KEY not in everything_in(raised.value)
 
 
+def test_c42_a_customers_key_goes_over_no_open_line(
+    open_: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever the endpoint's scheme comes from."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://minio.example")
+    with pytest.raises(InvalidInputError, match=r"endpoint.*https://") as raised:
+        open_(PLACES["region"], sse_c_secret_key=KEY)
+    assert KEY not in everything_in(raised.value)
+
+
 def test_etags_of_a_customers_key_are_no_md5s(open_: Open) -> None:
     """And the key can be told from others, not be found."""
     store, _ = open_(PLACES["region"], sse_c_secret_key=KEY)

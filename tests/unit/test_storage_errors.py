@@ -41,8 +41,11 @@ def _answer(code: str, status: int, message: str = "words") -> ClientError:
     )
 
 
-def _translate(error: Exception, operation: str = "GetObject") -> e.StoreError:
-    with pytest.raises(e.StoreError) as caught, translated(operation, "s3://b/k"):
+def _translate(
+    error: Exception, operation: str = "GetObject", *, versioned: bool = False
+) -> e.StoreError:
+    call = translated(operation, "s3://b/k", versioned=versioned)
+    with pytest.raises(e.StoreError) as caught, call:
         raise error
     return caught.value
 
@@ -103,6 +106,17 @@ def test_a_missing_thing_is_what_the_call_is_about() -> None:
     assert type(_translate(error, "HeadBucket")) is e.BucketNotFoundError
     assert type(_translate(error, "UploadPart")) is e.UploadNotFoundError
     assert type(_translate(error, "HeadObject")) is e.ObjectNotFoundError
+
+
+def test_c40_a_bare_405_tells_of_a_delete_marker_only_if_a_version_was_asked_for() -> None:
+    """A gateway that does not take HEAD answers so, too, and knows nothing of the object."""
+    for operation in ("HeadObject", "GetObject"):
+        bare = _answer("405", 405)
+        assert type(_translate(bare, operation)) is e.StoreError
+        assert type(_translate(bare, operation, versioned=True)) is e.ObjectNotFoundError
+        bare.response["ResponseMetadata"]["HTTPHeaders"] = {"x-amz-delete-marker": "true"}
+        assert type(_translate(bare, operation)) is e.ObjectNotFoundError
+    assert type(_translate(_answer("405", 405), "HeadBucket", versioned=True)) is e.StoreError
 
 
 def test_a_head_without_a_reason_may_mean_expired_credentials() -> None:

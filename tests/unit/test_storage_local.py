@@ -25,8 +25,8 @@ from airflow_provider_s3resume.plan.digests import ChecksumAlgorithm, md5_of_eta
 from airflow_provider_s3resume.plan.objects import ByteRange, Hindrance, ListedObject
 from airflow_provider_s3resume.plan.parts import PartLayout
 from airflow_provider_s3resume.plan.resume import PartRecord
-from airflow_provider_s3resume.storage import _local_errors
-from airflow_provider_s3resume.storage._local_paths import Tree
+from airflow_provider_s3resume.storage import _local_errors, _local_placing
+from airflow_provider_s3resume.storage._local_paths import Tree, flush_folder
 from airflow_provider_s3resume.storage._local_settings import (
     LocalSettings,
     Symlinks,
@@ -230,6 +230,20 @@ def test_what_is_no_file_is_named(tmp_path: Path) -> None:
     }
     with pytest.raises(ObjectNotFoundError):
         store.head("pipe")
+
+
+def test_c40_nothing_in_a_directory_with_an_odd_name_is_in_a_bucket(tmp_path: Path) -> None:
+    """However plain its own name is: its key is not one that can be asked for."""
+    odd = tmp_path / os.fsdecode(b"d\xff")
+    (odd / "deeper").mkdir(parents=True)
+    (odd / "deeper" / "file").write_bytes(b"x")
+    (odd / "file").write_bytes(b"x")
+    unreachable = Hindrance.UNREACHABLE_KEY
+    files = dict.fromkeys(["d\udcff/deeper/file", "d\udcff/file"], unreachable)
+    assert hindrances(folder_store(tmp_path, READS)) == files
+    folders = dict.fromkeys(["d\udcff/", "d\udcff/deeper/"], unreachable)
+    marked = replace(READS, directory_markers=True)
+    assert hindrances(folder_store(tmp_path, marked)) == files | folders
 
 
 # --- the listing ----------------------------------------------------------------------------------
@@ -504,6 +518,45 @@ def test_parts_are_written_where_they_belong(tmp_path: Path) -> None:
 PARTS = {3: b"cc", 1: b"aaaa", 2: b"bbbb"}
 
 
+def test_parts_are_put_in_order_however_few_bytes_a_read_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a layout they lie as they came; what follows a short read keeps its place."""
+    store = folder_store(tmp_path)
+    upload_id = store.create_upload("k", NewUpload())
+    etags = {n: store.upload_part("k", upload_id, n, b, None) for n, b in PARTS.items()}
+    records = [PartRecord(part_number=n, size=len(PARTS[n]), etag=etags[n]) for n in (1, 2, 3)]
+    real = os.pread
+    monkeypatch.setattr(os, "pread", lambda fd, size, at: real(fd, min(size, 3), at))
+    store.complete_upload("k", upload_id, records, size=10, checksum=None)
+    assert files_of(tmp_path) == {"k": b"aaaabbbbcc"}
+
+
+def test_c18_a_part_that_is_not_there_whole_any_more_is_no_part_of_a_file(tmp_path: Path) -> None:
+    """Its bytes were read back once: the file that they were in was cut short since."""
+    store = folder_store(tmp_path)
+    upload_id = store.create_upload("k", NewUpload())
+    etags = {n: store.upload_part("k", upload_id, n, b, None) for n, b in PARTS.items()}
+    records = [PartRecord(part_number=n, size=len(PARTS[n]), etag=etags[n]) for n in (1, 2, 3)]
+    os.truncate(tmp_path / ".s3resume-parts" / upload_id / "data", 8)
+    with pytest.raises(TransientStoreError, match="part 2 has 4 bytes, 2 are there"):
+        store.complete_upload("k", upload_id, records, size=10, checksum=None)
+    assert files_of(tmp_path) == {}
+
+
+def test_c18_parts_in_order_that_were_cut_short_are_no_file(tmp_path: Path) -> None:
+    """Zeros in place of what is missing would have the right size."""
+    store = folder_store(tmp_path)
+    upload_id = begun(store, PartLayout(size=10, part_size=4))
+    bodies = {1: b"aaaa", 2: b"bbbb", 3: b"cc"}
+    etags = {n: store.upload_part("k", upload_id, n, b, None) for n, b in bodies.items()}
+    records = [PartRecord(part_number=n, size=len(bodies[n]), etag=etags[n]) for n in (1, 2, 3)]
+    os.truncate(tmp_path / ".s3resume-parts" / upload_id / "data", 9)
+    with pytest.raises(TransientStoreError, match="the parts have 10 bytes, 9 are there"):
+        store.complete_upload("k", upload_id, records, size=10, checksum=None)
+    assert files_of(tmp_path) == {}
+
+
 def test_a_part_that_does_not_fit_the_layout_is_refused(tmp_path: Path) -> None:
     """It would lie over another one."""
     store = folder_store(tmp_path)
@@ -608,17 +661,47 @@ def test_a_file_system_without_hard_links_is_asked_whether_the_name_is_free(
     assert unfinished_of(tmp_path) == []
 
 
-def test_a_directory_is_not_replaced_by_a_file(tmp_path: Path) -> None:
-    """Empty or not."""
+@pytest.mark.parametrize("links", [True, False])
+def test_a_directory_is_not_replaced_by_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, links: bool
+) -> None:
+    """Empty or not, and whatever else is asked: an empty one is in no listing to be seen in."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
     store = folder_store(tmp_path)
     put(store, "dir/k", b"x")
     (tmp_path / "empty").mkdir()
     for key in ("dir", "empty"):
-        with pytest.raises(StoreError, match="a directory stands there"):
-            put(store, key, b"x")
-        with pytest.raises(PreconditionFailedError):
-            put(store, key, b"x", condition=Condition(absent=True))
+        for condition in (None, Condition(absent=True)):
+            with pytest.raises(StoreError, match="a directory stands there"):
+                put(store, key, b"x", condition=condition)
     assert files_of(tmp_path) == {"dir/k": b"x"}
+    assert unfinished_of(tmp_path) == []
+
+
+@pytest.mark.parametrize("absent", [True, False])
+def test_c18_a_file_put_there_right_after_ours_is_not_taken_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, absent: bool
+) -> None:
+    """The ETag that a write gives is that of the file that was written and read back."""
+    store = folder_store(tmp_path)
+
+    def flush_and_lose(fd: int) -> None:
+        flush_folder(fd)
+        (tmp_path / "theirs").write_bytes(b"theirs")
+        (tmp_path / "theirs").replace(tmp_path / "k")
+
+    monkeypatch.setattr(_local_placing, "flush_folder", flush_and_lose)
+    written = put(store, "k", b"ours", condition=Condition(absent=True) if absent else None)
+    assert files_of(tmp_path) == {"k": b"theirs"}
+    assert written.etag != store.head("k").etag
+    monkeypatch.undo()
+    (tmp_path / "k").unlink()
+    assert put(store, "k", b"ours").etag == store.head("k").etag
 
 
 # --- errors, settings, identity -------------------------------------------------------------------

@@ -10,6 +10,7 @@ from airflow_provider_s3resume.storage.memory import MemoryStore
 from airflow_provider_s3resume.transfer import event_record
 from airflow_provider_s3resume.transfer.event_record import (
     ScanBesideEvents,
+    drop_outdated,
     keep_record,
     load_record,
     record_name,
@@ -67,6 +68,23 @@ def test_c07_a_scan_has_its_own_pairs_and_those_of_events_in_key_order(
     beside = ScanBesideEvents(state, SIDES, now=0.0)
     found = [(p.key, p.source_etag) for p in beside.with_pairs(iter(own))]
     assert found == [("a", "new"), ("b", "e"), ("c", "e"), ("z", "e"), ("ü", "e")]
+
+
+def test_c07_what_a_scan_has_proven_since_hides_no_longer_behind_events(
+    state: StateLocation,
+) -> None:
+    """Only pairs of other ETags go; when events began to be consumed stays."""
+    drop_outdated(state, SIDES, [pair("a")])
+    assert load_record(state, SIDES) is None
+    before = keep_record(state, SIDES, taken=1.0, pairs=[pair("a"), pair("b"), pair("c")])
+    drop_outdated(state, SIDES, [pair("b"), pair("d")])
+    assert load_record(state, SIDES) == before
+    drop_outdated(state, SIDES, [pair("a", "new"), pair("b")])
+    after = load_record(state, SIDES)
+    assert after is not None
+    assert (after.since, [p.key for p in after.pairs]) == (1.0, ["b", "c"])
+    beside = ScanBesideEvents(state, SIDES, now=0.0)
+    assert next(beside.with_pairs(iter([pair("a", "new")]))) == pair("a", "new")
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"schema":2}', b'{"schema":1}'])

@@ -9,16 +9,24 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_s3resume.exceptions import InvalidInputError, PlanRefusedError
-from airflow_provider_s3resume.plan.objects import ContentAttributes
+from airflow_provider_s3resume.plan.diff import Action, Reason, Verb
+from airflow_provider_s3resume.plan.file_keys import FileTree
+from airflow_provider_s3resume.plan.filters import Selection
+from airflow_provider_s3resume.plan.objects import ContentAttributes, ListedObject
+from airflow_provider_s3resume.plan.storage_classes import ClassMapping
 from airflow_provider_s3resume.storage._local_settings import LocalSettings, Symlinks
 from airflow_provider_s3resume.storage._local_uploads import Uploads
 from airflow_provider_s3resume.storage.base import NewUpload, WriteOptions, uri_of
-from airflow_provider_s3resume.storage.memory import MemoryTraits
+from airflow_provider_s3resume.storage.memory import MemoryStore, MemoryTraits
+from airflow_provider_s3resume.storage.presets import AMAZON_S3
 from airflow_provider_s3resume.transfer import uploads
 from airflow_provider_s3resume.transfer.checkpoints import CheckpointRecords, Stored
 from airflow_provider_s3resume.transfer.config import CopyConfig
+from airflow_provider_s3resume.transfer.name_lists import ListFile
 from airflow_provider_s3resume.transfer.outcomes import LANDED, Status
 from airflow_provider_s3resume.transfer.planning import PlanRequest, check_sides, pairs_manifest
+from airflow_provider_s3resume.transfer.selecting import Scope
+from airflow_provider_s3resume.transfer.tree_targets import without_collisions
 from tests.support.folder_world import FolderWorld, Step
 from tests.support.folders import files_of, folder_store, unfinished_of
 from tests.support.transfer_world import (
@@ -362,13 +370,25 @@ def _flipped(operation: str, data: bytes) -> bytes:
     return data[:8] + bytes([data[8] ^ 1]) + data[9:]
 
 
-@pytest.mark.parametrize("name", ["storage_class", "encryption"])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("storage_class", WriteOptions(storage_class="GLACIER")),
+        ("encryption", WriteOptions(encryption="aws:kms")),
+        ("acl", WriteOptions(acl="private")),
+        ("storage_class", None),
+    ],
+)
 def test_c19_what_no_file_can_have_is_refused_before_anything_is_copied(
-    tmp_path: Path, name: str
+    tmp_path: Path, name: str, options: WriteOptions | None
 ) -> None:
-    """By the name of the parameter."""
+    """By the name of the parameter, also where each object was to have the class of its source."""
     world = download(tmp_path / "folder")
-    config = replace(CONFIG, options=WriteOptions(**{name: "aws:kms"}))
+    config = (
+        replace(CONFIG, options=options)
+        if options is not None
+        else replace(CONFIG, storage_classes=ClassMapping.of(None))
+    )
     with pytest.raises(InvalidInputError, match=f"{name}: .* for a target that is a folder"):
         world.run(config)
     assert files_of(world.folder) == {KEY: OLD}
@@ -432,6 +452,64 @@ def test_c04_a_key_that_is_a_file_and_a_directory_is_refused(
         with pytest.raises(PlanRefusedError):
             world.sync("one")
         assert files_of(world.folder) == {there: b"old"}
+
+
+@pytest.mark.parametrize("reason", [Reason.NOT_SELECTED, Reason.ARCHIVED])
+def test_c04_what_is_left_out_collides_only_if_the_target_has_it(reason: Reason) -> None:
+    """The file is not written; one that is there already stays one."""
+    tree = replace(AMAZON_S3, file_tree=FileTree())
+    below = Action(verb=Verb.COPY, reason=Reason.ASKED_FOR, key="a/b", target_key="a/b")
+    left = Action(verb=Verb.SKIP, reason=reason, key="a", target_key="a")
+    assert list(without_collisions(iter([left, below]), tree)) == [left, below]
+    there = ListedObject(key="a", size=1, etag="f-1", last_modified=0.0)
+    with pytest.raises(PlanRefusedError, match="a file and a directory"):
+        list(without_collisions(iter([replace(left, target=there), below]), tree))
+
+
+def test_c04_a_file_that_is_not_selected_lets_a_directory_of_its_name_be(tmp_path: Path) -> None:
+    """Unless the folder has it."""
+    world = FolderWorld(tmp_path / "folder", uploads=False)
+    for key in ("a", "a/b"):
+        put_object(world.bucket, key, b"x")
+    scope = Scope(selection=Selection.parse({"exclude": ["a"]}))
+    assert world.sync("one", scope=scope)[1].copied == 1
+    assert files_of(world.folder) == {"a/b": b"x"}
+    (world.folder / "a" / "b").unlink()
+    (world.folder / "a").rmdir()
+    (world.folder / "a").write_bytes(b"old")
+    with pytest.raises(PlanRefusedError, match="a file and a directory"):
+        world.sync("two", scope=scope)
+
+
+def test_c40_a_link_of_a_key_list_that_leads_outside_is_refused_by_name(tmp_path: Path) -> None:
+    """The other keys of the list are copied."""
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "file").write_bytes(b"theirs")
+    world = FolderWorld(
+        tmp_path / "folder", uploads=True, settings=LocalSettings(symlinks=Symlinks.FOLLOW)
+    )
+    (world.folder / "ours").write_bytes(b"ours")
+    (world.folder / "link").symlink_to(tmp_path / "outside" / "file")
+    (world.folder / "dir").symlink_to(tmp_path / "outside")
+    lists = MemoryStore("lists", service="memory://lists")
+    put_object(lists, "keys.txt", b"dir/file\nlink\nours\n")
+    listed = ListFile(parameter="key_list", uri="s3://lists/keys.txt", name="keys.txt", store=lists)
+    report = world.sync("one", scope=Scope(key_list=listed))[1]
+    assert (report.copied, report.refused) == (1, {"unreachable_key": 2})
+    assert {failure.key for failure in report.failures} == {"dir/file", "link"}
+    assert world.bucket.keys() == ["ours"]
+
+
+def test_c40_a_file_in_a_directory_with_an_odd_name_is_refused_by_name(tmp_path: Path) -> None:
+    """It is not planned, to fail for ever."""
+    world = FolderWorld(tmp_path / "folder", uploads=True)
+    odd = world.folder / os.fsdecode(b"d\xff")
+    odd.mkdir()
+    (odd / "file").write_bytes(b"x")
+    (world.folder / "ours").write_bytes(b"ours")
+    report = world.sync("one")[1]
+    assert (report.copied, report.planned) == (1, 1)
+    assert report.refused == {"unreachable_key": 1}
 
 
 def test_c43_a_link_in_the_folder_is_neither_replaced_nor_written_through(tmp_path: Path) -> None:

@@ -9,9 +9,14 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_s3resume.exceptions import AccessDeniedError, InvalidInputError
+from airflow_provider_s3resume.exceptions import (
+    AccessDeniedError,
+    InvalidInputError,
+    TransientStoreError,
+)
 from airflow_provider_s3resume.plan.diff import Action, DiffRule, Reason, Verb
 from airflow_provider_s3resume.plan.objects import ContentAttributes, ListedObject, ObjectInfo
+from airflow_provider_s3resume.plan.parts import MIB
 from airflow_provider_s3resume.storage._memory_reader import Observer, no_hook
 from airflow_provider_s3resume.storage.memory import MemoryStore
 from airflow_provider_s3resume.storage.presets import AMAZON_S3
@@ -236,3 +241,34 @@ def test_what_a_side_does_not_tell_is_no_difference() -> None:
     assert differ(info(2), info(None), tags=True)
     assert differ(info(content_type="text/plain"), info(), tags=True)
     assert AMAZON_S3.tags
+
+
+@pytest.mark.parametrize("size", [9, 12 * MIB])
+def test_c16_an_untouched_old_object_is_not_taken_for_the_copy(size: int) -> None:
+    """A write that failed without an effect is made again: the old bytes are the same ones."""
+    sync = Sync(rule=RULE)
+    put(sync.source, "k", bytes(size), **of())
+    put(sync.target, "k", bytes(size), **of(metadata={}))
+    _, manifest = sync.plan()
+    lost: list[str] = []
+
+    def before(operation: str, arguments: Mapping[str, Any]) -> None:
+        if operation in {"PutObject", "CompleteMultipartUpload"} and arguments["key"] == "k":
+            lost.append(operation)
+            if len(lost) == 1:
+                raise TransientStoreError(operation, "s3://target/k", "InternalError")
+
+    sync.target.observer = Observer(before, no_hook)
+    sync.copy(manifest)
+    assert len(lost) >= 2
+    assert sync.target.objects["k"].attributes == OURS
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_c07_a_folder_has_no_metadata_to_compare(side: str) -> None:
+    """All of it would be copied in every run, or what the target has be taken off it."""
+    keeps = replace(AMAZON_S3, keeps_attributes=False)
+    folder = store(side, capabilities=keeps)
+    sync = Sync(rule=RULE, source=folder) if side == "source" else Sync(rule=RULE, target=folder)
+    with pytest.raises(InvalidInputError, match=r"rule: found 'size.etag.metadata'.*folder"):
+        sync.plan()

@@ -10,6 +10,8 @@ import pytest
 from airflow_provider_s3resume.exceptions import (
     AccessDeniedError,
     InvalidInputError,
+    ObjectNotFoundError,
+    PreconditionFailedError,
     S3ResumeError,
     StoreError,
     TransientStoreError,
@@ -34,6 +36,7 @@ from tests.support.transfer_world import CONFIG, KEY, OLD, TINY, Moment, World, 
 
 NEVER = dataclasses.replace(CONFIG, server_side_copy=ServerSideCopy.NEVER)
 REQUIRE = dataclasses.replace(CONFIG, server_side_copy=ServerSideCopy.REQUIRE)
+TRIED = "tried"
 SMALL_PUTS = dataclasses.replace(TINY, max_single_put=30)
 """Of a target that copies no more than so many bytes in one request."""
 
@@ -42,6 +45,13 @@ SMALL_PUTS = dataclasses.replace(TINY, max_single_put=30)
 def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     no_waits(monkeypatch)
     monkeypatch.setattr(service_copy, "_FIRST_WAIT_S", 0.0001)
+
+
+def tried_world() -> World:
+    """Return a world whose service has made a copy before it comes to ``KEY``: large ones first."""
+    world = service_world()
+    world.seed(pattern(19), key=TRIED)
+    return world
 
 
 def refusing(
@@ -137,6 +147,21 @@ def test_what_the_target_does_not_keep_is_noted() -> None:
 
     world.on_moment = forget
     assert world.run_one().notes == ("cache_control 'no-store' is None at the target",)
+
+
+def test_c18_the_first_copy_replaces_nothing_before_it_is_proven() -> None:
+    """A service that knows no copies would take it for an empty object; the next ones are whole."""
+    world = service_world()
+    for key, size in (("first", 9), ("second", 5)):
+        world.seed(pattern(size), key=key)
+        world.seed_old_target(key=key)
+    world.plan("first", "second")
+    world.run().raise_for_failures()
+    assert [m.key for m in world.traffic.moments if m.is_("CopyObject")] == ["second"] * 2
+    assert [m.key for m in world.traffic.moments if m.is_("UploadPartCopy")] == ["first"]
+    assert all(world.outcome(key).by_service for key in ("first", "second"))
+    assert world.outcome("first").proof is Proof.CHECKSUM
+    assert relayed_bytes(world) == 0
 
 
 # --- who is asked ---------------------------------------------------------------------------------
@@ -258,6 +283,20 @@ def test_a_part_that_may_not_be_copied_is_relayed_into_the_same_upload() -> None
 # --- require --------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("kind", [PreconditionFailedError, ObjectNotFoundError])
+def test_a_service_that_takes_an_unchanged_source_for_another_relays_its_parts(
+    kind: type[StoreError],
+) -> None:
+    """The source is looked at: it is as it was planned, so it is the service that errs."""
+    world = service_world()
+    world.seed(pattern(18), parts=(5, 7, 6))
+    world.plan()
+    world.on_moment = refusing("UploadPartCopy", kind)
+    outcome = world.run_one()
+    assert is_whole(world, outcome, pattern(18))
+    assert (outcome.by_service, outcome.bytes_moved) == (False, 18)
+
+
 def test_require_refuses_two_services() -> None:
     """Before anything is read or written, naming the parameter and both."""
     world = service_world()
@@ -352,13 +391,13 @@ def test_a_source_that_is_deleted_is_gone(parts: tuple[int, ...]) -> None:
 
 def test_c18_a_target_that_somebody_changed_is_not_replaced() -> None:
     """The copy is made on the condition that the target is as the plan saw it."""
-    world = service_world()
+    world = tried_world()
     world.seed(pattern(5))
     world.seed_old_target()
-    world.plan()
+    world.plan(KEY, TRIED)
 
     def change(moment: Moment) -> None:
-        if moment.is_("CopyObject"):
+        if moment.is_("CopyObject") and moment.key == KEY:
             world.seed(b"somebody else's", store=world.target)
 
     world.on_moment = change
@@ -472,20 +511,20 @@ def test_an_object_that_was_copied_wrongly_fails() -> None:
 @pytest.mark.parametrize("old_target", [False, True])
 def test_c16_a_copy_whose_answer_is_lost_is_looked_for(*, old_target: bool) -> None:
     """It had been made: it is found, and not made again."""
-    world = service_world()
+    world = tried_world()
     world.seed(pattern(5))
     if old_target:
         world.seed_old_target()
-    world.plan()
+    world.plan(KEY, TRIED)
 
     def lose(moment: Moment) -> None:
-        if moment.is_("CopyObject", after=True):
+        if moment.is_("CopyObject", after=True) and moment.key == KEY:
             raise TransientStoreError("CopyObject", "s3://to/k", "connection reset")
 
     world.on_moment = lose
     outcome = world.run_one()
     assert (outcome.status, outcome.by_service, outcome.proof) == (Status.COPIED, True, Proof.ETAG)
-    assert world.traffic.count("CopyObject") == 1
+    assert world.traffic.count("CopyObject", key=KEY) == 1
 
 
 def test_c16_a_copy_that_was_not_made_is_asked_for_again() -> None:
