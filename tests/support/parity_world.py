@@ -78,7 +78,7 @@ class World:
         self._clients: dict[S3Endpoint, S3Client] = {}
         self._servers = ExitStack()
         self._of_case = ExitStack()
-        self._numbers = itertools.count(1)
+        self.numbers = itertools.count(1)
 
     def __enter__(self) -> Self:
         """Start the servers."""
@@ -115,7 +115,7 @@ class World:
 
         :param said: more for the target's connection.
         """
-        number = next(self._numbers)
+        number = next(self.numbers)
         source, target = (server.endpoint for server in self._seaweeds)
         return S3Trip(
             self._s3_side(source, f"source-{number}", SEAWEED),
@@ -125,7 +125,7 @@ class World:
 
     def plain(self, **said: object) -> S3Trip:
         """Give two buckets of MiniStack, which keeps every key as it is, and versions."""
-        number = next(self._numbers)
+        number = next(self.numbers)
         endpoint = self._ministack.endpoint
         return S3Trip(
             self._s3_side(endpoint, f"source-{number}", MINISTACK),
@@ -135,7 +135,7 @@ class World:
 
     def other_kinds(self, *, back: bool = False) -> S3Trip:
         """Give a bucket of MiniStack and one of SeaweedFS, or the other way about."""
-        number = next(self._numbers)
+        number = next(self.numbers)
         ends = [
             (self._ministack.endpoint, MINISTACK),
             (self._seaweeds[1].endpoint, SEAWEED),
@@ -149,7 +149,7 @@ class World:
 
     def oss(self) -> OSSTrip:
         """Give a bucket of OSS and one of SeaweedFS."""
-        number = next(self._numbers)
+        number = next(self.numbers)
         target = self._seaweeds[1].endpoint
         return OSSTrip(
             OSSSide(self._oss, f"source-{number}"),
@@ -159,7 +159,7 @@ class World:
 
     def oss_to_plain(self) -> OSSTrip:
         """Give a bucket of OSS and one of MiniStack, which tells storage classes."""
-        number = next(self._numbers)
+        number = next(self.numbers)
         return OSSTrip(
             OSSSide(self._oss, f"source-{number}"),
             self._s3_side(self._ministack.endpoint, f"target-{number}", MINISTACK),
@@ -172,7 +172,7 @@ class World:
 
     def start_copy(self, batch: Mapping[str, Any], **copying: Any) -> Child:
         """Start a transfer task in a process of its own, which the end of the case ends."""
-        name = f"copy-{next(self._numbers)}"
+        name = f"copy-{next(self.numbers)}"
         file = self.folder / f"{name}.json"
         file.write_text(json.dumps({"batch": dict(batch), "copying": copying}))
         command: list[str | Path] = [sys.executable, "-m", "tests.support.parity_attempt", file]
@@ -190,7 +190,7 @@ class Trip:
         self.target = target
         self._source = source
         self._conn_ids = (f"parity_source_{number}", f"parity_target_{number}")
-        self._number = number
+        self.number = number
         self._runs = itertools.count(1)
         self.state_uri = f"s3://{STATE_BUCKET}/.s3resume/"
         self.lead()
@@ -229,7 +229,7 @@ class Trip:
 
         :param taken: a plan that is there already.
         """
-        run_id = f"parity_{self._number}_{next(self._runs)}"
+        run_id = f"parity_{self.number}_{next(self._runs)}"
         told = {**self.sides(source_prefix, target_prefix), **planning}
         listed = ListSyncOperator(task_id="list", **told)
         found = listed.execute(_context(listed, run_id))
@@ -242,7 +242,7 @@ class Trip:
         self, source_prefix: str = "", target_prefix: str = "", **sensing: Any
     ) -> dict[str, Any] | None:
         """Ask the sensor once; return the plan, if there is enough to copy."""
-        run_id = f"parity_{self._number}_{next(self._runs)}"
+        run_id = f"parity_{self.number}_{next(self._runs)}"
         told = {**self.sides(source_prefix, target_prefix), **sensing}
         sensor = BucketDiffSensor(task_id="sense", deferrable=False, **told)
         found = sensor.poke(_context(sensor, run_id)).xcom_value
@@ -280,14 +280,14 @@ class Trip:
         """Copy one named object."""
         named = self.sides(source_key, source_key if target_key is None else target_key)
         task = ResumableMultipartCopyOperator(task_id="copy", **named, **copying)
-        task.execute(_context(task, f"parity_{self._number}_{next(self._runs)}"))
+        task.execute(_context(task, f"parity_{self.number}_{next(self._runs)}"))
 
     def clean(self, **cleaning: Any) -> dict[str, Any]:
         """Run the cleaner of unfinished uploads."""
         sides = self.sides()
         told = {name: sides[name] for name in ("target_conn_id", "target_uri", "state_uri")}
         task = CleanStrayUploadsOperator(task_id="clean", **told, **cleaning)
-        return task.execute(_context(task, f"parity_{self._number}_{next(self._runs)}"))
+        return task.execute(_context(task, f"parity_{self.number}_{next(self._runs)}"))
 
     # What became of it.
 
