@@ -168,8 +168,12 @@ class RenewableStore(_renewing.RenewableStore):
         self, make: Callable[[], S3Client], bucket: str, settings: Callable[[], S3Settings]
     ) -> None:
         def make_store() -> S3Store:
-            client = make()
+            client, said = make(), settings()
             service = service_of(client.meta.endpoint_url, client.meta.region_name)
-            return S3Store(client, bucket, service=service, settings=settings())
+            if said.customer_key is not None and not service.startswith("https://"):
+                # The connection was checked; this one may come from the environment.
+                accepted = "an https:// endpoint: a customer's key would go over an open line"
+                raise InvalidInputError("endpoint", found=service, accepted=accepted)
+            return S3Store(client, bucket, service=service, settings=said)
 
         super().__init__(make_store)

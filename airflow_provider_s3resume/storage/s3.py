@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow_provider_s3resume.exceptions import (
     AccessDeniedError,
     CredentialsExpiredError,
-    InvalidInputError,
     ObjectNotFoundError,
     PreconditionFailedError,
     RangeMismatchError,
@@ -116,9 +115,6 @@ class S3Store:
         directory = bucket.endswith("--x-s3")
         self._lists_restores = _AMAZON.search(service) is not None and not directory
         key = self.settings.customer_key
-        if key is not None and not tls:
-            accepted = "an https:// endpoint: the customer's key would go over the line as it is"
-            raise InvalidInputError("endpoint", found=service, accepted=accepted)
         if key is not None:
             key.keep_out_of_logs()
             # "Common response headers": such an ETag is no MD5.

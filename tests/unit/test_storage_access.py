@@ -369,12 +369,15 @@ def test_c19_a_service_that_ignores_the_customers_key_is_refused(
 
 
 def test_c42_a_customers_key_goes_over_no_open_line(
-    open_: Open, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Wherever the endpoint's scheme comes from."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://minio.example")
+    said = {"conn_type": "aws", "login": "AKIDEXAMPLE", "password": "secret"}
+    extra = {"region_name": "us-west-2", "s3resume": {"sse_c_secret_key": KEY}}
+    monkeypatch.setenv("AIRFLOW_CONN_SIDE", json.dumps({**said, "extra": extra}))
     with pytest.raises(InvalidInputError, match=r"endpoint.*https://") as raised:
-        open_(PLACES["region"], sse_c_secret_key=KEY)
+        S3ResumeHook("side").get_store("bucket").head("k")
     assert KEY not in everything_in(raised.value)
 
 
