@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from selenium.common.exceptions import (
+    ElementClickInterceptedException,
+    NoSuchElementException,
+    StaleElementReferenceException,
+)
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
@@ -52,6 +57,15 @@ class Form:
     def __init__(self, driver: Chrome, address: str) -> None:
         self._driver = driver
         self._wait = WebDriverWait(driver, DEADLINE_S)
+        self._patient = WebDriverWait(
+            driver,
+            DEADLINE_S,
+            ignored_exceptions=(
+                NoSuchElementException,
+                StaleElementReferenceException,
+                ElementClickInterceptedException,
+            ),
+        )
         driver.get(address)
         self._click(By.CSS_SELECTOR, "[data-testid=trigger-dag-button]")
         self._visible(By.CSS_SELECTOR, "[data-testid=trigger-dag-submit]")
@@ -70,17 +84,21 @@ class Form:
     def choices(self, title: str) -> dict[str, WebElement]:
         """Open a field's list and return what it offers, by its words."""
         field = self._field(title)
-        field.find_element(By.CSS_SELECTOR, "[role=combobox]").click()
+        self._press(lambda: field.find_element(By.CSS_SELECTOR, "[role=combobox]"))
         offered = self._wait.until(
             lambda _: field.find_elements(By.CSS_SELECTOR, "[role=listbox] [role=option]")
         )
         return {one.text: one for one in offered}
 
+    def choose(self, choice: WebElement) -> None:
+        """Take one of a field's choices."""
+        self._press(lambda: choice)
+
     def switch_on(self, title: str) -> None:
         """Turn a switch on, and see it on."""
         switch = self._field(title).find_element(By.CSS_SELECTOR, "[data-part=control]")
         assert switch.get_attribute("data-state") == "unchecked"
-        switch.click()
+        self._press(lambda: switch)
         self._wait.until(lambda _: switch.get_attribute("data-state") == "checked")
 
     def submit(self) -> None:
@@ -96,7 +114,19 @@ class Form:
         return self._wait.until(expected_conditions.presence_of_element_located((By.XPATH, path)))
 
     def _click(self, by: str, value: str) -> None:
-        self._wait.until(expected_conditions.element_to_be_clickable((by, value))).click()
+        self._press(lambda: self._driver.find_element(by, value))
+
+    def _press(self, find: Callable[[], WebElement]) -> None:
+        # Sections unfold by animations: until they end, another element may lie where the one asked
+        # for is about to be, and the browser refuses the click without making it.
+        def pressed(_: Chrome) -> bool:
+            element = find()
+            if not (element.is_displayed() and element.is_enabled()):
+                return False
+            element.click()
+            return True
+
+        self._patient.until(pressed)
 
     def _visible(self, by: str, value: str) -> None:
         self._wait.until(expected_conditions.visibility_of_element_located((by, value)))
@@ -129,7 +159,7 @@ def test_a_dry_run_is_started_from_the_form(
     form.open_section("What to copy")
     rules = form.choices("Rule")
     assert list(rules) == list(RULES)
-    rules["size+newer"].click()
+    form.choose(rules["size+newer"])
     form.switch_on("Dry run")
     assert driver.save_screenshot(str(tmp_path / "form.png"))
     form.submit()
