@@ -29,7 +29,7 @@
     └── ReportedError                (*) what failed elsewhere, told by its kinds
         └── ObjectsFailedError       (*) some objects of a batch or run failed
 
-``*`` marks the classes that are worth another attempt (:attr:`S3ResumeError.retryable`), ``(*)``
+``*`` marks the classes that are worth another attempt (``S3ResumeError.retryable``), ``(*)``
 those of which each instance answers for itself. How long to wait before that attempt is said in
 :mod:`~airflow_provider_s3resume.plan.attempts`.
 """
@@ -200,7 +200,7 @@ class ReportedError(S3ResumeError):
         super().__init__(message)
         # One class serves both cases, so the instance answers for itself.
         self.retryable = retryable  # type: ignore[misc]
-        self.kinds = frozenset(kinds)
+        self.kinds: frozenset[str] = frozenset(kinds)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let it come out of a pickle as it went in."""

@@ -9,30 +9,12 @@ import re
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    CredentialRetrievalError,
-    HTTPClientError,
-    MetadataRetrievalError,
-)
-from botocore.exceptions import ConnectionError as EndpointError
 
-from airflow_provider_s3resume.exceptions import InvalidInputError
-from airflow_provider_s3resume.hooks._amazon import CheckedConnectionHook
-from airflow_provider_s3resume.storage._s3_errors import translated
+from airflow_provider_s3resume.hooks._amazon import CheckedConnectionHook, making_client
 
 if TYPE_CHECKING:
     from airflow_provider_s3resume.hooks._connections import Facts
 
-_OF_WHO_GIVES: Final = (
-    ClientError,
-    CredentialRetrievalError,
-    EndpointError,
-    HTTPClientError,
-    MetadataRetrievalError,
-)
-"""What is raised when a role is assumed, or the machine asked for credentials, and that fails."""
 _REGION: Final = re.compile(r"https://sqs\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/")
 _CONFIG: Final = Config(
     connect_timeout=10,
@@ -61,14 +43,6 @@ class SqsClient(Protocol):
         """Tell about the queue."""
 
 
-class _SqsConnectionHook(CheckedConnectionHook):
-    """The same connection, for a client of another service."""
-
-    def __init__(self, facts: Facts) -> None:
-        super().__init__(facts)
-        self.client_type = "sqs"
-
-
 def make_queue_client(facts: Facts, url: str) -> SqsClient:
     """Return a client for a queue, in the region that its address names, if it names one.
 
@@ -76,19 +50,10 @@ def make_queue_client(facts: Facts, url: str) -> SqsClient:
     :raises StoreError: if whoever gives the credentials does not.
     """
     found = _REGION.match(url)
-    try:
-        hook = _SqsConnectionHook(facts)
+    with making_client(facts):
+        hook = CheckedConnectionHook(facts, "sqs")
         client: SqsClient = hook.get_client_type(
             region_name=found[1] if found else hook.region_name,
             config=_CONFIG.merge(hook.config),
         )
-    except _OF_WHO_GIVES:
-        with translated("GetCredentials", facts.subject):
-            raise
-    except (BotoCoreError, ValueError, TypeError, NotImplementedError) as error:
-        # Their texts name fields and places, as an unknown profile or a region: never a secret.
-        accepted = "fields that the amazon provider's connections take"
-        raise InvalidInputError(
-            facts.subject, found=f"{type(error).__name__}: {error}", accepted=accepted
-        ) from error
     return client

@@ -20,7 +20,8 @@ from airflow_provider_s3resume.exceptions import (
     TransientStoreError,
 )
 from airflow_provider_s3resume.plan.objects import ALL_KEYS, KeyRange, ListedObject
-from airflow_provider_s3resume.storage.base import Express, ObjectStore, express_of, uri_of
+from airflow_provider_s3resume.storage.base import ObjectStore, uri_of
+from airflow_provider_s3resume.storage.express import Express, express_of
 from airflow_provider_s3resume.storage.layers import Layer, StoreCall
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_s3resume.plan.sides import Places
-    from airflow_provider_s3resume.transfer.planning import PlanRequest
+    from airflow_provider_s3resume.transfer.plan_request import PlanRequest
 
 _LIMITS = BatchLimits()
 
@@ -56,7 +56,7 @@ class PlanArguments:
         :param conn_id: of the source.
         :raises InvalidInputError: naming the parameter.
         """
-        from airflow_provider_s3resume.transfer.planning import PlanRequest  # noqa: PLC0415
+        from airflow_provider_s3resume.transfer.plan_request import PlanRequest  # noqa: PLC0415
 
         return PlanRequest(
             run_id=run_id,

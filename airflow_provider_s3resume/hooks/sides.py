@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_s3resume.exceptions import InvalidInputError
+from airflow_provider_s3resume.hooks._values import optional
 from airflow_provider_s3resume.hooks.local import LocalResumeHook
 from airflow_provider_s3resume.hooks.oss import OSSResumeHook
 from airflow_provider_s3resume.hooks.s3 import S3ResumeHook
@@ -28,6 +29,17 @@ if TYPE_CHECKING:
     from airflow_provider_s3resume.storage.base import ObjectStore
     from airflow_provider_s3resume.storage.layers import Budget, Wait
     from airflow_provider_s3resume.transfer.state import StateLocation
+
+SIDES_FIELDS = (
+    "source_conn_id",
+    "source_uri",
+    "target_conn_id",
+    "target_uri",
+    "state_conn_id",
+    "state_uri",
+    "symlinks",
+)
+"""The arguments of a task that names the sides of a sync."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +90,20 @@ class Sides:
     state_conn_id: str | None = None
     state_uri: str | None = None
     symlinks: str | None = None
+
+    @classmethod
+    def named_by(cls, task: Any) -> Sides:  # noqa: ANN401 - whatever has SIDES_FIELDS
+        """Return the sides as a task's arguments name them, without what templates left empty."""
+        return cls(
+            source_conn_id=optional(task.source_conn_id),
+            source_uri=task.source_uri or "",
+            target_conn_id=optional(task.target_conn_id),
+            target_uri=task.target_uri or "",
+            state_conn_id=optional(task.state_conn_id),
+            state_uri=optional(task.state_uri),
+            # A flag is no word about links: YAML makes one of "no".
+            symlinks=None if task.symlinks == "" else task.symlinks,
+        )
 
     def means_the_same_as(self, other: Sides) -> bool:
         """Tell whether both name the same connections and places, defaults filled in.

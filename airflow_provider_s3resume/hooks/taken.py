@@ -173,7 +173,7 @@ def take_messages(
 
     :raises StoreError: if the queue or the state location refuses; the messages come again.
     """
-    from airflow_provider_s3resume.transfer.planning import run_prefix  # noqa: PLC0415 - threads
+    from airflow_provider_s3resume.transfer.state import run_prefix  # noqa: PLC0415
 
     at = time.time()
     opened.state.ensure(at)

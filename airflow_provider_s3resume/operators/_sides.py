@@ -5,23 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from airflow.sdk import BaseOperator
-
-from airflow_provider_s3resume.hooks._values import optional
-from airflow_provider_s3resume.hooks.sides import Sides
-
-SIDES_FIELDS = (
-    "source_conn_id",
-    "source_uri",
-    "target_conn_id",
-    "target_uri",
-    "state_conn_id",
-    "state_uri",
-    "symlinks",
-)
+from airflow_provider_s3resume.hooks.sides import SIDES_FIELDS, Sides
+from airflow_provider_s3resume.operators._stoppable import StoppableOperator
 
 
-class SidesOperator(BaseOperator):
+class SidesOperator(StoppableOperator):
     """An operator that names a source, a target and a state location.
 
     :param source_conn_id: connection of type ``aws`` or ``s3resume`` for an ``s3://`` source,
@@ -66,13 +54,4 @@ class SidesOperator(BaseOperator):
 
     def sides(self) -> Sides:
         """Return the sides as they are named, with what templates left empty taken out."""
-        return Sides(
-            source_conn_id=optional(self.source_conn_id),
-            source_uri=self.source_uri or "",
-            target_conn_id=optional(self.target_conn_id),
-            target_uri=self.target_uri or "",
-            state_conn_id=optional(self.state_conn_id),
-            state_uri=optional(self.state_uri),
-            # A flag is no word about links: YAML makes one of "no".
-            symlinks=None if self.symlinks == "" else self.symlinks,
-        )
+        return Sides.named_by(self)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
 from airflow_provider_s3resume.exceptions import ObjectsFailedError
 from airflow_provider_s3resume.hooks._airflow import AirflowSkipException
 from airflow_provider_s3resume.hooks._errors import hopeless_fails
 from airflow_provider_s3resume.hooks._values import document
 from airflow_provider_s3resume.hooks.sides import PlanReference
-from airflow_provider_s3resume.operators._running import Interruption, run_stoppable
+from airflow_provider_s3resume.operators._stoppable import StoppableOperator
 from airflow_provider_s3resume.transfer.stopping import StopSignal
 
 if TYPE_CHECKING:
@@ -25,14 +23,15 @@ if TYPE_CHECKING:
     _Done = tuple[Acknowledged, int]
 
 
-class AcknowledgeEventsOperator(BaseOperator):
+class AcknowledgeEventsOperator(StoppableOperator):
     """Delete the messages of a run whose every object is verified, equal anyway, or gone.
 
     What can never be dealt with goes to the dead-letter queue first, with its reason. All others
     are left and come again after a pause, and this task fails: it shall be the last one, and run
     whatever became of the others (``trigger_rule="all_done"``).
 
-    Nothing is deleted before the run's report is stored.
+    Nothing is deleted before the run's report is stored, nor by the plan of an earlier attempt,
+    which was made of other messages.
 
     :param taken: what ``TakeEventsOperator`` returned.
     :param plan: reference of the plan: the XCom ``plan`` of ``PlanEventsOperator``.
@@ -50,11 +49,6 @@ class AcknowledgeEventsOperator(BaseOperator):
         super().__init__(**kwargs)
         self.taken = taken
         self.plan = plan
-        self._interruption = Interruption()
-
-    def on_kill(self) -> None:
-        """Leave a reason to stop; runs in a signal handler, so nothing else may happen here."""
-        self._interruption.leave("Airflow ended the task")
 
     def execute(self, context: Context) -> dict[str, int]:  # noqa: ARG002 - Airflow's signature
         """Acknowledge, and return how many messages became what.
@@ -67,12 +61,7 @@ class AcknowledgeEventsOperator(BaseOperator):
             if given is None:
                 raise AirflowSkipException("Nothing was taken; see the log of that task.")
             stop = StopSignal()
-            done, refused = run_stoppable(
-                self._prepare(given, stop),
-                self._interruption,
-                stop=stop,
-                timeout=self.execution_timeout,
-            )
+            done, refused = self.run_stoppable(self._prepare(given, stop), stop)
             self.log.info("Messages: %s", done.figures())
             _raise_for_failures(done, refused)
         return done.figures()
@@ -105,14 +94,14 @@ def _acknowledge(
     from airflow_provider_s3resume.plan.messages import KeyState  # noqa: PLC0415 - as above
     from airflow_provider_s3resume.transfer.event_record import keep_record  # noqa: PLC0415
     from airflow_provider_s3resume.transfer.named import fates_of, opaque_pairs  # noqa: PLC0415
-    from airflow_provider_s3resume.transfer.reporting import is_reported  # noqa: PLC0415
 
     messages = taken.load(opened.state)
-    if reference is None or not is_reported(opened.state, reference.manifest):
+    hindrance = _hindrance(opened, taken, reference)
+    if reference is None or hindrance is not None:
         leave(queues[0], messages)
         raise ObjectsFailedError(
-            f"{len(messages)} messages are left and come again: the run has no report. See the "
-            "logs of the tasks before",
+            f"{len(messages)} messages are left and come again: {hindrance}. See the logs of the "
+            "tasks before",
             retryable=False,
         )
     manifest = reference.load(opened.state)
@@ -128,6 +117,20 @@ def _acknowledge(
         _record(done),
     )
     return done, sum(fate.state is KeyState.REFUSED for fate in fates.values())
+
+
+def _hindrance(
+    opened: OpenSides, taken: TakenReference, reference: PlanReference | None
+) -> str | None:
+    """Return why no message may be acknowledged by this plan, ``None`` if they may."""
+    from airflow_provider_s3resume.transfer.event_record import is_plan_of  # noqa: PLC0415
+    from airflow_provider_s3resume.transfer.reporting import is_reported  # noqa: PLC0415
+
+    if reference is None or not is_reported(opened.state, reference.manifest):
+        return "the run has no report"
+    if not is_plan_of(opened.state, reference.manifest, taken.name):
+        return "the plan is not of these messages, but of others that were taken earlier"
+    return None
 
 
 def _record(done: Acknowledged) -> str:

@@ -8,14 +8,12 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
 from airflow_provider_s3resume.exceptions import InvalidInputError
 from airflow_provider_s3resume.hooks._errors import hopeless_fails
 from airflow_provider_s3resume.hooks._target import Target
 from airflow_provider_s3resume.hooks._values import flag, optional
 from airflow_provider_s3resume.hooks.planning import plan_id
-from airflow_provider_s3resume.operators._running import Interruption, run_stoppable
+from airflow_provider_s3resume.operators._stoppable import StoppableOperator
 from airflow_provider_s3resume.plan.sides import check_unknown
 from airflow_provider_s3resume.plan.strays import DAY_S, DEFAULT_AGE_S, CleaningRules
 from airflow_provider_s3resume.transfer.stopping import StopSignal
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
 DEFAULT_AGE = timedelta(seconds=DEFAULT_AGE_S)
 
 
-class CleanStrayUploadsOperator(BaseOperator):
+class CleanStrayUploadsOperator(StoppableOperator):
     """Abort the uploads that old checkpoints name, forget these, and report all other uploads.
 
     Unless told otherwise it changes nothing and reports only. An upload that no checkpoint of the
@@ -83,11 +81,6 @@ class CleanStrayUploadsOperator(BaseOperator):
         self.report_only = report_only
         self.abort_empty_uploads_of_intents = abort_empty_uploads_of_intents
         self.refuse_unknown_params = refuse_unknown_params
-        self._interruption = Interruption()
-
-    def on_kill(self) -> None:
-        """Leave a reason to stop; runs in a signal handler, so nothing else may happen here."""
-        self._interruption.leave("Airflow ended the task")
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Clean, and return the report's figures.
@@ -101,12 +94,7 @@ class CleanStrayUploadsOperator(BaseOperator):
                 given = context["dag_run"].conf or {}
                 check_unknown(given, context["dag"].params.keys(), what="parameters of the run")
             stop = StopSignal()
-            report = run_stoppable(
-                self._prepare(plan_id(context), stop),
-                self._interruption,
-                stop=stop,
-                timeout=self.execution_timeout,
-            )
+            report = self.run_stoppable(self._prepare(plan_id(context), stop), stop)
             self.log.info("The report is %s", report.key)
             report.raise_for_failures()
         return report.figures()

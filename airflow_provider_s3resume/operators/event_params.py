@@ -55,6 +55,13 @@ def queue_params(
             description_md="Those that are not about objects of the source's bucket.",
             section=_SECTION,
         ),
+        **_amount_params(),
+    }
+
+
+def _amount_params() -> dict[str, Param]:
+    """Return the parameters of how much is taken, and for how long."""
+    return {
         "most_messages": Param(
             1000,
             type="integer",

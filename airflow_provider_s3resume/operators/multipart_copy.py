@@ -11,12 +11,11 @@ from airflow_provider_s3resume.exceptions import InvalidInputError, ObjectsFaile
 from airflow_provider_s3resume.hooks._errors import hopeless_fails
 from airflow_provider_s3resume.hooks._values import optional, whole
 from airflow_provider_s3resume.hooks.planning import plan_id
-from airflow_provider_s3resume.hooks.sides import OpenSides, PlanReference, Sides
+from airflow_provider_s3resume.hooks.sides import SIDES_FIELDS, OpenSides, PlanReference, Sides
 from airflow_provider_s3resume.operators._asking import ASKED_FIELDS, asked_for, choice
-from airflow_provider_s3resume.operators._running import Interruption, run_stoppable
-from airflow_provider_s3resume.operators._sides import SIDES_FIELDS, SidesOperator
-from airflow_provider_s3resume.plan.parts import check_part_size
+from airflow_provider_s3resume.operators._sides import SidesOperator
 from airflow_provider_s3resume.plan.sides import parse_object
+from airflow_provider_s3resume.transfer.garbage import standing_heap
 from airflow_provider_s3resume.transfer.stopping import StopSignal
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_s3resume.plan.objects import Location
     from airflow_provider_s3resume.storage.layers import Budget
-    from airflow_provider_s3resume.transfer.batch import BatchResult
+    from airflow_provider_s3resume.transfer.batch_result import BatchResult
     from airflow_provider_s3resume.transfer.config import CopyConfig
     from airflow_provider_s3resume.transfer.progress import Figures
 
@@ -138,11 +137,6 @@ class ResumableMultipartCopyOperator(SidesOperator):
         self.on_unsupported_attribute = on_unsupported_attribute
         self.on_source_change = on_source_change
         self.server_side_copy = server_side_copy
-        self._interruption = Interruption()
-
-    def on_kill(self) -> None:
-        """Leave a reason to stop; runs in a signal handler, so nothing else may happen here."""
-        self._interruption.leave("Airflow ended the task")
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Copy, and return the plan's reference with what became of the batch.
@@ -152,14 +146,11 @@ class ResumableMultipartCopyOperator(SidesOperator):
         :raises ObjectsFailedError: if another attempt can help one of the objects that failed.
             An object that was named and is not at the source any more has failed, too.
         """
-        with hopeless_fails():
+        with hopeless_fails(), standing_heap() as stand:
             stop = StopSignal()
-            reference, result, requests = run_stoppable(
-                self._prepare(plan_id(context), stop),
-                self._interruption,
-                stop=stop,
-                timeout=self.execution_timeout,
-            )
+            work = self._prepare(plan_id(context), stop)
+            stand()
+            reference, result, requests = self.run_stoppable(work, stop)
             self.log.info("%s%s", summary(result), refusals(requests))
             result.raise_for_failures()
             if reference.named:
@@ -206,7 +197,7 @@ class ResumableMultipartCopyOperator(SidesOperator):
     def _copy_pair(
         self, opened: OpenSides, run_id: str, config: CopyConfig, stop: StopSignal
     ) -> _Done:
-        from airflow_provider_s3resume.transfer.planning import pairs_manifest  # noqa: PLC0415
+        from airflow_provider_s3resume.transfer.pairs import pairs_manifest  # noqa: PLC0415
 
         pair = (opened.places.source.prefix, opened.places.target.prefix)
         name = f"{run_id}.{opened.mark}/{pair[1]}"
@@ -262,10 +253,9 @@ def _check_fits(config: CopyConfig, opened: OpenSides) -> None:
 
     :raises InvalidInputError: naming the parameter.
     """
-    from airflow_provider_s3resume.transfer.options import check_fits  # noqa: PLC0415
+    from airflow_provider_s3resume.transfer.options import check_fits_target  # noqa: PLC0415
 
-    check_part_size(config.part_size, opened.target.limits)
-    check_fits(config.options, opened.target.capabilities)
+    check_fits_target(config, opened.target)
 
 
 def _budget(config: CopyConfig) -> Budget | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow.sdk import Param
 
+from airflow_provider_s3resume.operators._asked_params import ASKED_FROM_PARAMS, asking_params
 from airflow_provider_s3resume.operators._selection_params import (
     MAPPING_FROM_PARAMS,
     SELECTION_FROM_PARAMS,
@@ -16,8 +17,6 @@ from airflow_provider_s3resume.operators._selection_params import (
 from airflow_provider_s3resume.plan.archives import OnArchived
 from airflow_provider_s3resume.plan.parts import DEFAULT_PART_SIZE, MIB
 from airflow_provider_s3resume.plan.sides import LOCAL_SYMLINKS, SYMLINKS
-from airflow_provider_s3resume.plan.storage_classes import S3_CLASSES, SOURCE
-from airflow_provider_s3resume.plan.written import ACLS, ENCRYPTIONS
 
 URI_PATTERN = (
     r"^s3://([A-Za-z0-9][A-Za-z0-9._\-]{1,253}[A-Za-z0-9]"
@@ -80,14 +79,7 @@ COPYING_FROM_PARAMS: Mapping[str, Any] = {
     "memory_budget": "{{ params.memory_budget_mib * 1048576 }}",
     "max_bytes_per_s": "{{ params.max_mib_per_s * 1048576 if params.max_mib_per_s else '' }}",
     "max_requests_per_s": "{{ params.max_requests_per_s or '' }}",
-    "storage_class": "{{ params.storage_class or '' }}",
-    "storage_class_map": "{{ params.storage_class_map | tojson if params.storage_class_map "
-    "else '' }}",
-    "acl": "{{ params.acl or '' }}",
-    "encryption": "{{ params.encryption or '' }}",
-    "kms_key_id": "{{ params.kms_key_id or '' }}",
-    "bucket_key": "{{ '' if params.bucket_key is none else params.bucket_key }}",
-    "on_unsupported_attribute": "{{ params.on_unsupported_attribute }}",
+    **ASKED_FROM_PARAMS,
     "server_side_copy": "{{ params.server_side_copy }}",
 }
 
@@ -185,18 +177,12 @@ def local_symlinks_params(default: str | None = None) -> dict[str, Param]:
 
     :param default: ``None`` for what the source's connection says.
     """
-    return {
-        "symlinks": Param(
-            default,
-            type=["null", "string"],
-            enum=[None, *LOCAL_SYMLINKS],
-            title="Symlinks",
-            description_md="`report`: copy nothing, and name the link in the report; `follow`: "
-            "copy what it leads to, if that lies in the folder of the connection; `fail`: refuse "
-            "each by name. Empty: what the connection says, which is `report` if it says nothing.",
-            section="Source",
-        )
-    }
+    text = (
+        "`report`: copy nothing, and name the link in the report; `follow`: copy what it leads to, "
+        "if that lies in the folder of the connection; `fail`: refuse each by name. Empty: what "
+        "the connection says, which is `report` if it says nothing."
+    )
+    return {"symlinks": _symlinks(default, LOCAL_SYMLINKS, text)}
 
 
 def symlinks_params(default: str | None = None) -> dict[str, Param]:
@@ -204,18 +190,12 @@ def symlinks_params(default: str | None = None) -> dict[str, Param]:
 
     :param default: ``None`` for what the source's connection says.
     """
-    return {
-        "symlinks": Param(
-            default,
-            type=["null", "string"],
-            enum=[None, *SYMLINKS],
-            title="Symlinks",
-            description_md="`follow`: copy what a link points at, under the link's key; `report`: "
-            "copy nothing, and name the link in the report. Empty: what the connection says, "
-            "which is `follow` if it says nothing.",
-            section="Source",
-        )
-    }
+    text = (
+        "`follow`: copy what a link points at, under the link's key; `report`: copy nothing, and "
+        "name the link in the report. Empty: what the connection says, which is `follow` if it "
+        "says nothing."
+    )
+    return {"symlinks": _symlinks(default, SYMLINKS, text)}
 
 
 def versions_params() -> dict[str, Param]:
@@ -290,6 +270,23 @@ def copying_params() -> dict[str, Param]:
             description_md="Object data that one task holds at once.",
             section="How to copy",
         ),
+        **_rate_params(),
+        "server_side_copy": Param(
+            SERVER_SIDE_COPY[0],
+            type="string",
+            enum=list(SERVER_SIDE_COPY),
+            title="Copies by the service",
+            description_md="Where both sides are one service. `auto`: the service copies by itself "
+            "if the target's credentials may read the source, and the report says so; `never`: the "
+            "bytes go through the worker; `require`: fail if the service does not copy.",
+            section="How to copy",
+        ),
+        **asking_params(),
+    }
+
+
+def _rate_params() -> dict[str, Param]:
+    return {
         "max_mib_per_s": Param(
             None,
             type=["null", "integer"],
@@ -309,83 +306,6 @@ def copying_params() -> dict[str, Param]:
             description_md="What one task asks the source at most, and as often the target. Empty: "
             "no limit but what they accept.",
             section="How to copy",
-        ),
-        "server_side_copy": Param(
-            SERVER_SIDE_COPY[0],
-            type="string",
-            enum=list(SERVER_SIDE_COPY),
-            title="Copies by the service",
-            description_md="Where both sides are one service. `auto`: the service copies by itself "
-            "if the target's credentials may read the source, and the report says so; `never`: the "
-            "bytes go through the worker; `require`: fail if the service does not copy.",
-            section="How to copy",
-        ),
-        **asking_params(),
-    }
-
-
-def asking_params() -> dict[str, Param]:
-    """Return the parameters of what written objects shall have; by default, what is usual there."""
-    section = "What copies shall have"
-    return {
-        "storage_class": Param(
-            None,
-            type=["null", "string"],
-            pattern="^[A-Za-z0-9][A-Za-z0-9_.\\-]{0,63}$",
-            title="Storage class",
-            description_md="One for all copies, or `source`: for each, that of its source, with "
-            "what it stands for where the target has other classes. Empty: the target's own.",
-            examples=[SOURCE, *S3_CLASSES],
-            section=section,
-        ),
-        "storage_class_map": Param(
-            None,
-            type=["null", "object"],
-            title="Storage classes by that of the source",
-            description_md="Only with `source`, on top of what is known of Amazon S3 and OSS, such "
-            'as `{"Archive": "GLACIER"}`; `*` stands for all that are not named.',
-            section=section,
-        ),
-        "acl": Param(
-            None,
-            type=["null", "string"],
-            enum=[None, *ACLS],
-            title="Canned ACL",
-            description_md="Empty: none is sent. A target whose bucket has no ACLs refuses most.",
-            section=section,
-        ),
-        "encryption": Param(
-            None,
-            type=["null", "string"],
-            enum=[None, *ENCRYPTIONS],
-            title="Encryption",
-            description_md="By the service. Empty: the bucket's own.",
-            section=section,
-        ),
-        "kms_key_id": Param(
-            None,
-            type=["null", "string"],
-            maxLength=2048,
-            title="KMS key",
-            description_md="With `aws:kms` and `aws:kms:dsse`. Empty: the account's own.",
-            section=section,
-        ),
-        "bucket_key": Param(
-            None,
-            type=["null", "boolean"],
-            title="Bucket key",
-            description_md="With `aws:kms`: whether the service asks KMS once for many objects. "
-            "Empty: as the bucket says.",
-            section=section,
-        ),
-        "on_unsupported_attribute": Param(
-            "report",
-            type="string",
-            enum=["report", "fail"],
-            title="What the target does not hold",
-            description_md="Metadata, tags and whatever was asked for above: `report` names what "
-            "is lost, `fail` fails the object.",
-            section=section,
         ),
     }
 
@@ -421,6 +341,17 @@ def cleaning_params() -> dict[str, Param]:
             section="What to clear away",
         ),
     }
+
+
+def _symlinks(default: str | None, words: Sequence[str], description: str) -> Param:
+    return Param(
+        default,
+        type=["null", "string"],
+        enum=[None, *words],
+        title="Symlinks",
+        description_md=description,
+        section="Source",
+    )
 
 
 def _text(default: str, title: str, description: str, section: str) -> Param:

@@ -12,10 +12,9 @@ from airflow_provider_s3resume.exceptions import InvalidInputError, ManifestErro
 from airflow_provider_s3resume.hooks._errors import hopeless_fails
 from airflow_provider_s3resume.hooks._values import document, flag, optional, whole
 from airflow_provider_s3resume.hooks.planning import PlanArguments, plan_id
-from airflow_provider_s3resume.hooks.sides import OpenSides, PlanReference
-from airflow_provider_s3resume.operators._asking import asked_for
-from airflow_provider_s3resume.operators._running import Interruption, run_stoppable
-from airflow_provider_s3resume.operators._sides import SIDES_FIELDS, SidesOperator
+from airflow_provider_s3resume.hooks.sides import SIDES_FIELDS, OpenSides, PlanReference
+from airflow_provider_s3resume.operators._asking import asked_for, choice
+from airflow_provider_s3resume.operators._sides import SidesOperator
 from airflow_provider_s3resume.plan.parts import check_part_size
 from airflow_provider_s3resume.plan.sides import check_unknown
 from airflow_provider_s3resume.transfer.stopping import StopSignal
@@ -24,7 +23,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_s3resume.plan.manifest import Manifest
-    from airflow_provider_s3resume.transfer.planning import PlanRequest, SidesReport
+    from airflow_provider_s3resume.transfer.checking import SidesReport
+    from airflow_provider_s3resume.transfer.plan_request import PlanRequest
 
 PLAN_KEY = "plan"
 """XCom key of the plan's reference."""
@@ -94,11 +94,6 @@ class _PlanningOperator(SidesOperator):
         self.archived = archived
         self.key_mapping = key_mapping
         self.key_function = key_function
-        self._interruption = Interruption()
-
-    def on_kill(self) -> None:
-        """Leave a reason to stop; runs in a signal handler, so nothing else may happen here."""
-        self._interruption.leave("Airflow ended the task")
 
     def request(self, run_id: str, opened: OpenSides) -> PlanRequest:
         """Return what to plan.
@@ -163,12 +158,7 @@ class ListSyncOperator(_PlanningOperator):
             opened = self.sides().open(stop.wait)
             self._check_sizes(opened)
             request = self.request(plan_id(context), opened)
-            report = run_stoppable(
-                lambda _: _check(opened, request),
-                self._interruption,
-                stop=stop,
-                timeout=self.execution_timeout,
-            )
+            report = self.run_stoppable(lambda _: _check(opened, request), stop)
         return {
             "sides": _sides_name(request),
             "source": f"{report.source.service} {report.source.uri}",
@@ -181,17 +171,12 @@ class ListSyncOperator(_PlanningOperator):
     def _check_sizes(self, opened: OpenSides) -> None:
         """Refuse what the transfer tasks would refuse, before both sides are listed for nothing."""
         from airflow_provider_s3resume.transfer.config import CopyConfig  # noqa: PLC0415
-        from airflow_provider_s3resume.transfer.options import check_fits  # noqa: PLC0415
-        from airflow_provider_s3resume.transfer.reading_back import (  # noqa: PLC0415
-            check_options,
-        )
+        from airflow_provider_s3resume.transfer.options import check_fits_target  # noqa: PLC0415
 
         given = {name: getattr(self, name) for name in CHECKED_SIZES}
         sizes: dict[str, Any] = {n: whole(n, v) for n, v in given.items() if v not in {None, ""}}
         config = CopyConfig(**sizes, **asked_for(self.asked or {}))
-        check_part_size(config.part_size, opened.target.limits)
-        check_fits(config.options, opened.target.capabilities)
-        check_options(config, opened.target)
+        check_fits_target(config, opened.target)
 
 
 class PlanSyncOperator(_PlanningOperator):
@@ -205,7 +190,7 @@ class PlanSyncOperator(_PlanningOperator):
     :param plan: a plan that is there already, such as the result of ``BucketDiffSensor``: it is
         taken over and nothing is listed again. It must be of the same sides, and has the rule and
         the batches that it was made with; ``plan_only`` makes a dry run of it all the same.
-    :param part_size: of the transfer tasks, for the estimate of their requests.
+    :param part_size, server_side_copy: of the transfer tasks, for the estimate of their requests.
     """
 
     template_fields: Sequence[str] = (
@@ -214,6 +199,7 @@ class PlanSyncOperator(_PlanningOperator):
         "sides_name",
         "plan",
         "part_size",
+        "server_side_copy",
     )
 
     def __init__(
@@ -222,12 +208,14 @@ class PlanSyncOperator(_PlanningOperator):
         sides_name: str | None = None,
         plan: Mapping[str, Any] | str | None = None,
         part_size: int | str | None = None,
+        server_side_copy: str | None = None,
         **kwargs: Any,  # noqa: ANN401 - BaseOperator's own
     ) -> None:
         super().__init__(**kwargs)
         self.sides_name = sides_name
         self.plan = plan
         self.part_size = part_size
+        self.server_side_copy = server_side_copy
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Plan, and return the batches with most bytes first; none in a dry run.
@@ -236,12 +224,7 @@ class PlanSyncOperator(_PlanningOperator):
         """
         with hopeless_fails():
             stop = StopSignal()
-            reference, manifest = run_stoppable(
-                self._prepare(plan_id(context), stop),
-                self._interruption,
-                stop=stop,
-                timeout=self.execution_timeout,
-            )
+            reference, manifest = self.run_stoppable(self._prepare(plan_id(context), stop), stop)
         context["ti"].xcom_push(key=PLAN_KEY, value=reference.to_json_dict())
         counts = ", ".join(f"{name} {n}" for name, n in sorted(manifest.counts.items()))
         self.log.info(
@@ -266,11 +249,20 @@ class PlanSyncOperator(_PlanningOperator):
             dry_run = flag("plan_only", self.plan_only)
             return lambda _: _take_over(taken, reference, f"{run_id}.{taken.mark}", dry_run=dry_run)
         opened = self.sides().open(stop.wait)
-        request = self.request(run_id, opened)
+        request = self._with_estimate(self.request(run_id, opened), opened)
+        return lambda stop: self._make(opened, request, stop)
+
+    def _with_estimate(self, request: PlanRequest, opened: OpenSides) -> PlanRequest:
+        """Return the same, and how it will be copied."""
+        from airflow_provider_s3resume.transfer.config import ServerSideCopy  # noqa: PLC0415
+
         if self.part_size not in {None, ""}:
             size = check_part_size(whole("part_size", self.part_size), opened.target.limits)
             request = replace(request, part_size=size)
-        return lambda stop: self._make(opened, request, stop)
+        if self.server_side_copy not in {None, ""}:
+            chosen = choice("server_side_copy", self.server_side_copy, ServerSideCopy)
+            request = replace(request, server_side_copy=chosen)
+        return request
 
     def _check_same_sides(self, reference: PlanReference) -> None:
         own = self.sides()
@@ -316,7 +308,7 @@ def _take_over(
 
 
 def _check(opened: OpenSides, request: PlanRequest) -> SidesReport:
-    from airflow_provider_s3resume.transfer.planning import check_sides  # noqa: PLC0415
+    from airflow_provider_s3resume.transfer.checking import check_sides  # noqa: PLC0415
 
     report = check_sides(opened.source, opened.target, opened.state, request, now=time.time())
     opened.state.write_text(_sides_name(request), json.dumps(report.to_json_dict()))
@@ -324,13 +316,13 @@ def _check(opened: OpenSides, request: PlanRequest) -> SidesReport:
 
 
 def _sides_name(request: PlanRequest) -> str:
-    from airflow_provider_s3resume.transfer.planning import run_prefix  # noqa: PLC0415
+    from airflow_provider_s3resume.transfer.state import run_prefix  # noqa: PLC0415
 
     return f"{run_prefix(request.run_id)}/sides.json"
 
 
 def _load_sides(opened: OpenSides, name: str | None) -> SidesReport | None:
-    from airflow_provider_s3resume.transfer.planning import SidesReport  # noqa: PLC0415
+    from airflow_provider_s3resume.transfer.checking import SidesReport  # noqa: PLC0415
 
     if name is None:
         return None

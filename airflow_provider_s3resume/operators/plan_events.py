@@ -7,13 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
 from airflow_provider_s3resume.hooks._errors import hopeless_fails
 from airflow_provider_s3resume.hooks._values import document
 from airflow_provider_s3resume.hooks.planning import PlanArguments, plan_id
 from airflow_provider_s3resume.hooks.sides import PlanReference
-from airflow_provider_s3resume.operators._running import Interruption, run_stoppable
+from airflow_provider_s3resume.operators._stoppable import StoppableOperator
 from airflow_provider_s3resume.operators.plan import PLAN_KEY
 from airflow_provider_s3resume.transfer.stopping import StopSignal
 
@@ -31,7 +29,7 @@ _FIELDS = ("rule", "max_objects", "max_bytes", "max_batches")
 _NAMED = 10
 
 
-class PlanEventsOperator(BaseOperator):
+class PlanEventsOperator(StoppableOperator):
     """Diff the keys that taken messages name, and store the manifest.
 
     Each is asked for at both sides: what is equal is not copied, whatever the messages say, and
@@ -63,11 +61,6 @@ class PlanEventsOperator(BaseOperator):
         self.max_objects = max_objects
         self.max_bytes = max_bytes
         self.max_batches = max_batches
-        self._interruption = Interruption()
-
-    def on_kill(self) -> None:
-        """Leave a reason to stop; runs in a signal handler, so nothing else may happen here."""
-        self._interruption.leave("Airflow ended the task")
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Plan, and return the batches with most bytes first.
@@ -76,12 +69,7 @@ class PlanEventsOperator(BaseOperator):
         """
         with hopeless_fails():
             stop = StopSignal()
-            reference, manifest = run_stoppable(
-                self._prepare(plan_id(context), stop),
-                self._interruption,
-                stop=stop,
-                timeout=self.execution_timeout,
-            )
+            reference, manifest = self.run_stoppable(self._prepare(plan_id(context), stop), stop)
         context["ti"].xcom_push(key=PLAN_KEY, value=reference.to_json_dict())
         return reference.to_batches(manifest)
 
@@ -111,11 +99,13 @@ class PlanEventsOperator(BaseOperator):
         stop: StopSignal,
     ) -> tuple[PlanReference, Manifest]:
         from airflow_provider_s3resume.plan.events import sort_out  # noqa: PLC0415 - at DAG parse
+        from airflow_provider_s3resume.transfer.checking import sides_of  # noqa: PLC0415 - as above
         from airflow_provider_s3resume.transfer.event_record import (  # noqa: PLC0415 - as above
             load_record,
+            note_taken,
             store_figures,
         )
-        from airflow_provider_s3resume.transfer.named import plan_keys, sides_of  # noqa: PLC0415
+        from airflow_provider_s3resume.transfer.named import plan_keys  # noqa: PLC0415
 
         keeper.beat()
         request = arguments.request(f"{run_id}.{opened.mark}", opened.places)
@@ -133,6 +123,7 @@ class PlanEventsOperator(BaseOperator):
             now=time.time(),
             stop=stop,
         )
+        note_taken(opened.state, planned.manifest_key, taken.name)
         figures = _figures(readings, asked, planned)
         store_figures(opened.state, planned.manifest_key, figures)
         self._tell(asked, planned, figures)

@@ -17,7 +17,7 @@ from airflow_provider_s3resume.hooks.sides import PlanReference
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_s3resume.transfer.reporting import RunReport
+    from airflow_provider_s3resume.transfer.run_report import RunReport
 
 METRICS_PREFIX = "s3resume"
 _GAUGES = frozenset({"seconds", "bytes_per_second"})

@@ -88,6 +88,7 @@ def sync_task_group(
             sides_name=taken,
             plan=plan,
             part_size=copying.get("part_size"),
+            server_side_copy=copying.get("server_side_copy"),
             **known,
         )
         transfer = ResumableMultipartCopyOperator.partial(

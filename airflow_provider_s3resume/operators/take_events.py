@@ -9,8 +9,8 @@ from airflow_provider_s3resume.exceptions import InvalidInputError
 from airflow_provider_s3resume.hooks._errors import hopeless_fails
 from airflow_provider_s3resume.hooks._values import optional, whole
 from airflow_provider_s3resume.hooks.planning import plan_id
-from airflow_provider_s3resume.operators._running import Interruption, run_stoppable
-from airflow_provider_s3resume.operators._sides import SIDES_FIELDS, SidesOperator
+from airflow_provider_s3resume.hooks.sides import SIDES_FIELDS
+from airflow_provider_s3resume.operators._sides import SidesOperator
 from airflow_provider_s3resume.operators.plan import check_params, check_pool
 from airflow_provider_s3resume.transfer.stopping import StopSignal
 
@@ -81,11 +81,6 @@ class TakeEventsOperator(SidesOperator):
         self.seconds = seconds
         self.transfer_task_id = transfer_task_id
         self.refuse_unknown_params = refuse_unknown_params
-        self._interruption = Interruption()
-
-    def on_kill(self) -> None:
-        """Leave a reason to stop; runs in a signal handler, so nothing else may happen here."""
-        self._interruption.leave("Airflow ended the task")
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Take messages, and return where they are.
@@ -98,12 +93,7 @@ class TakeEventsOperator(SidesOperator):
             if self.transfer_task_id is not None:
                 check_pool(context, self.transfer_task_id)
             stop = StopSignal()
-            taken = run_stoppable(
-                self._prepare(plan_id(context), stop),
-                self._interruption,
-                stop=stop,
-                timeout=self.execution_timeout,
-            )
+            taken = self.run_stoppable(self._prepare(plan_id(context), stop), stop)
         self.log.info("Took %d messages, kept in %s", taken.messages, taken.name)
         return taken.to_json_dict()
 

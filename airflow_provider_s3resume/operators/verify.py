@@ -6,14 +6,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
 from airflow_provider_s3resume.exceptions import ObjectsFailedError, VerificationError
 from airflow_provider_s3resume.hooks._airflow import AirflowSkipException
 from airflow_provider_s3resume.hooks._errors import hopeless_fails
 from airflow_provider_s3resume.hooks._values import document
 from airflow_provider_s3resume.hooks.sides import OpenSides, PlanReference
-from airflow_provider_s3resume.operators._running import Interruption, run_stoppable
+from airflow_provider_s3resume.operators._stoppable import StoppableOperator
 from airflow_provider_s3resume.transfer.stopping import StopSignal
 
 if TYPE_CHECKING:
@@ -24,10 +22,10 @@ if TYPE_CHECKING:
 _NAMED = 5
 
 
-class VerifyCopyOperator(BaseOperator):
+class VerifyCopyOperator(StoppableOperator):
     """Verify every object that a plan's copies landed; no bytes are read again.
 
-    The result stands in the state location, where :class:`ReportSyncOperator` reads it, so this
+    The result stands in the state location, where ``ReportSyncOperator`` reads it, so this
     task shall run whatever became of the copies (``trigger_rule="all_done"``).
 
     :param plan: reference of the plan: the XCom ``plan`` of ``PlanSyncOperator``, or what
@@ -44,11 +42,6 @@ class VerifyCopyOperator(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.plan = plan
-        self._interruption = Interruption()
-
-    def on_kill(self) -> None:
-        """Leave a reason to stop; runs in a signal handler, so nothing else may happen here."""
-        self._interruption.leave("Airflow ended the task")
 
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
         """Verify, and return how many objects have which proof.
@@ -64,12 +57,7 @@ class VerifyCopyOperator(BaseOperator):
                 raise AirflowSkipException("There is no plan; see the logs of list and diff.")
             reference = PlanReference.from_json_dict(given)
             opened = reference.open(stop.wait)
-            summary = run_stoppable(
-                lambda stopping: _verify(opened, reference, stopping),
-                self._interruption,
-                stop=stop,
-                timeout=self.execution_timeout,
-            )
+            summary = self.run_stoppable(lambda told: _verify(opened, reference, told), stop)
             self.log.info("Verified %d objects: %s", summary.verified, dict(summary.proofs))
             _raise_for_failures(summary)
         return summary.to_json_dict()

@@ -117,10 +117,10 @@ def _read(body: str, wrappings: int) -> Reading:
 def _of_document(data: Mapping[str, Any], wrappings: int) -> Reading:
     if isinstance(data.get("Type"), str) and "TopicArn" in data:
         return _of_topic(data, wrappings)
-    if data.get("Event") == "s3:TestEvent":
-        return Reading(nature=Nature.TEST)
     if "Records" in data:
         return _of_records(data["Records"])
+    if data.get("Event") == "s3:TestEvent":
+        return Reading(nature=Nature.TEST)
     if "detail-type" in data:
         return _of_bus(data)
     return _foreign("neither a notification of S3 nor one of EventBridge")

@@ -55,6 +55,7 @@ _TIME: Final = (
     "names no zone"
 )
 _TEXTS: Final = "a list of texts, or one text with a line for each"
+_ONE_LINE: Final = "one line at least; or nothing at all, which selects everything"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +106,8 @@ class Selection:
             if value is not None and value not in ("", [], ()):
                 field_name, read = _READERS[name]
                 found[field_name] = read(f"selection.{name}", value)
+                if name in _SELECTING and not found[field_name]:
+                    raise InvalidInputError(f"selection.{name}", found=value, accepted=_ONE_LINE)
         for name in ("storage_classes", "exclude_storage_classes"):
             _check_classes(f"selection.{name}", found.get(name, ()), scheme)
         made = cls(**found)
@@ -224,6 +227,8 @@ def lines_of(parameter: str, value: object) -> tuple[str, ...]:
         return tuple(line for line in lines if line.strip())
     if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
         raise InvalidInputError(parameter, found=value, accepted=_TEXTS)
+    if not all(one.strip() for one in value):
+        raise InvalidInputError(parameter, found=value, accepted=f"{_TEXTS}, none of them blank")
     return tuple(value)
 
 
@@ -283,3 +288,5 @@ _READERS: Final[Mapping[str, tuple[str, Callable[[str, object], Any]]]] = {
 }
 SELECTION_NAMES: Final = tuple(_READERS)
 """What a selection may name, as :meth:`Selection.parse` reads it."""
+_SELECTING: Final = frozenset({"include", "include_regex", "storage_classes"})
+"""Names under which blank lines alone would select everything, though some were to be named."""

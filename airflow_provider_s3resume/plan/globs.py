@@ -28,13 +28,18 @@ _GLOB: Final = (
 )
 _REGEX: Final = (
     "a regular expression of Python's without repeats or alternatives inside of repeats, without "
-    "named groups, references to groups and flags that are not of a group, such as '(?i:[.]csv)$'"
+    "named groups, references to groups and flags that are not of a group, and with few repeats "
+    "whose number is free, such as '(?i:[.]csv)$'"
 )
 _MOST_REPEATS: Final = 10
 """Repeats that may be tried in every combination of what is repeated."""
+_MOST_CHOICES: Final = 16
+"""Repeats whose number is free, and alternatives, once all other repeats are written out: thirty
+optional letters before the same thirty letters are tried in 2**30 ways."""
 
 # The only way to see how a regex is built; the versions of Python that are supported have it.
 _SRE: Final[Any] = importlib.import_module("re._parser")
+_REPEATS: Final = frozenset({"MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"})
 
 
 def matcher(regexes: Iterable[str]) -> Callable[[str], object] | None:
@@ -66,15 +71,23 @@ def ignore_regex(pattern: str) -> str:
 
 
 def check_regex(text: str, *, parameter: str) -> str:
-    """Return a regex that may be used beside others, and that cannot run wild.
+    """Return a regex that may be used beside others, whose tries do not double with each letter.
+
+    A power of the key's length is left: with four repeats of no bound in a row, such as in
+    ``.*a.*a.*a.*b``, a key of hundreds of letters can take seconds.
 
     :raises InvalidInputError: naming the parameter.
     """
     try:
         _check_length(text)
-        risk = _risk(_SRE.parse(text))
+        parsed = _SRE.parse(text)
+        risk = _risk(parsed)
         if risk is not None:
             raise ValueError(risk)  # noqa: TRY301 - one error for all that can be wrong
+        choices = _choices(parsed)
+        if choices > _MOST_CHOICES:
+            told = f"{choices} free repeats and alternatives, the most are {_MOST_CHOICES}"
+            raise ValueError(told)  # noqa: TRY301 - as above
         re.compile(f"(?:{text})")
     except (ValueError, re.error, RecursionError, OverflowError) as error:
         found = f"{_shown(text)}: {error}"
@@ -264,7 +277,7 @@ def _risk(parsed: Any, *, repeated: bool = False) -> str | None:  # noqa: ANN401
             return "a reference to a group"
         if repeated and name == "BRANCH":
             return "alternatives inside of a repeat"
-        if name in {"MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"}:
+        if name in _REPEATS:
             least, most, body = found
             varies = least != most
             if repeated and varies:
@@ -277,6 +290,22 @@ def _risk(parsed: Any, *, repeated: bool = False) -> str | None:  # noqa: ANN401
         if inner is not None:
             return inner
     return "a named group" if getattr(parsed.state, "groupdict", None) else None
+
+
+def _choices(parsed: Any, times: int = 1) -> int:  # noqa: ANN401 - not typed by Python
+    """Count alternatives, and repeats whose number is free, as often as each is repeated."""
+    count = 0
+    for operation, found in parsed:
+        name = str(operation)
+        if name in _REPEATS:
+            least, most, body = found
+            few = least == most or int(most) <= _MOST_REPEATS
+            count += times * (least != most)
+            count += _choices(body, times * int(most) if few else times)
+        else:
+            count += times * (name == "BRANCH")
+            count += sum(_choices(one, times) for one in _inside(name, found))
+    return count
 
 
 def _inside(name: str, found: Any) -> list[Any]:  # noqa: ANN401 - not typed by Python

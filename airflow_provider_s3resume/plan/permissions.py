@@ -1,29 +1,23 @@
-"""Which permissions a sync needs, as policies limited to its places.
+"""Which permissions a feature needs: the tables of ``docs/features.md``, read.
 
-The actions stand in the tables of ``docs/features.md``, which the package carries: one row for
-each feature, with the actions of both sides. A policy is made of the rows that are used.
+The package carries that document: one row for each feature, with the actions of both sides. What is
+in its columns of calls and actions is read to the letter, so what is not understood is refused.
 
-Forms and rules: "Policies and permissions in Amazon S3", "Actions, resources, and condition keys
-for Amazon S3", and "RAM policy" of Alibaba Cloud OSS.
+Names of actions: "Actions, resources, and condition keys" of Amazon S3, Amazon SQS, AWS KMS and AWS
+STS, and "RAM policy" of Alibaba Cloud OSS.
 """
 
 from __future__ import annotations
 
+import enum
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from airflow_provider_s3resume.exceptions import InvalidInputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    from airflow_provider_s3resume.plan.objects import Location
-    from airflow_provider_s3resume.plan.sides import Places
-
-Policy = Mapping[str, Any]
-"""A policy as a JSON document."""
 
 PLAIN_SYNC: Final = "A plain sync"
 """The group of what every sync may need."""
@@ -31,17 +25,61 @@ PLAIN_SYNC: Final = "A plain sync"
 STATE: Final = "state location"
 """The row whose target actions are those of the state location."""
 
-PARTITIONS: Final = ("aws", "aws-cn", "aws-us-gov")
 _COLUMNS: Final = 6
 _HEADING: Final = "## "
 _CELL_END: Final = re.compile(r"(?<!\\)\|")
 _QUOTED: Final = re.compile(r"`([^`]+)`")
-_ACTION: Final = re.compile(r"[a-z][a-z0-9-]*:[A-Z][A-Za-z]*")
-_CALL: Final = re.compile(r"[A-Z][A-Za-z]+[0-9]?")
-_LISTINGS: Final = frozenset({"ListBucket", "ListBucketVersions"})
-_OSS_LISTINGS: Final = frozenset({"ListObjects", "ListObjectVersions"})
-_OF_OSS_BUCKETS: Final = frozenset({*_OSS_LISTINGS, "ListMultipartUploads"})
-_WILD: Final = re.compile(r"[*?$]")
+_NONE: Final = "-"
+_NEED: Final = re.compile(r"`(?P<action>[a-z][a-z0-9]*:[A-Z][A-Za-z]*)`(?: \((?P<on>[^()]+)\))?")
+_CALL: Final = re.compile(
+    r"\b(?:Abort|Assume|Change|Complete|Copy|Create|Delete|Get|Head|List|Put|Receive|Send|Upload)"
+    r"[A-Z][A-Za-z]+(?:V[0-9])?\b"
+)
+
+
+class On(enum.Enum):
+    """What an action is done to; in the tables it stands behind the action, in parentheses.
+
+    ``PLACE``: what lies at the place of the action's column; nothing stands there for it.
+    ``LIST``: the lists that a selection names.
+    ``SOURCE``: the objects of the source, by whoever writes the target.
+    ``QUEUE``, ``DEAD_LETTERS``: a queue.
+    ``KEY``: the KMS key of the objects at the place of the column.
+    ``SOURCE_KEY``: that of the source's objects, by whoever writes the target.
+    ``ROLE``: the role that the connection of the column's side takes.
+    """
+
+    PLACE = ""
+    LIST = "list"
+    SOURCE = "source"
+    QUEUE = "queue"
+    DEAD_LETTERS = "dead letters"
+    KEY = "key"
+    SOURCE_KEY = "source's key"
+    ROLE = "role"
+
+
+_SERVICES: Final = {
+    On.PLACE: {"s3", "oss"},
+    On.LIST: {"s3", "oss"},
+    On.SOURCE: {"s3"},
+    On.QUEUE: {"sqs"},
+    On.DEAD_LETTERS: {"sqs"},
+    On.KEY: {"kms"},
+    On.SOURCE_KEY: {"kms"},
+    On.ROLE: {"sts"},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """An action, and what it is done to.
+
+    :param action: with its service, such as ``s3:GetObject``.
+    """
+
+    action: str
+    on: On = On.PLACE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,23 +88,24 @@ class Feature:
 
     :param group: heading that the row stands under.
     :param calls: names of API operations.
-    :param source: IAM actions on the side that is read.
-    :param target: IAM actions on the side that is written, or on the state location.
+    :param source: IAM actions of the source's connection, or of the queue's.
+    :param target: IAM actions of the target's connection, or on the state location.
     :param ram: actions of Alibaba Cloud OSS on a source there.
     """
 
     group: str
     name: str
     calls: tuple[str, ...] = ()
-    source: tuple[str, ...] = ()
-    target: tuple[str, ...] = ()
-    ram: tuple[str, ...] = ()
+    source: tuple[Need, ...] = ()
+    target: tuple[Need, ...] = ()
+    ram: tuple[Need, ...] = ()
 
 
 def read_features(text: str) -> tuple[Feature, ...]:
     """Return the rows of all tables of a Markdown document that have six columns.
 
-    :raises ValueError: for a row of another width under a heading that has features.
+    :raises ValueError: for a row of another width under a heading that has features, for a call
+        that is not quoted, and for what is no action, or none that is done to what is said.
     """
     group, found = "", list[Feature]()
     for line in text.splitlines():
@@ -84,18 +123,46 @@ def read_features(text: str) -> tuple[Feature, ...]:
 
 def _feature(group: str, cells: Sequence[str]) -> Feature:
     name, _, calls, source, target, ram = cells
+    # As a person writes it in a shell, where quotes of this kind mean something else.
+    name = name.replace("`", "")
+    where = f"{group}: {name}"
     return Feature(
         group=group,
         name=name,
-        calls=tuple(word for word in _QUOTED.findall(calls) if _CALL.fullmatch(word)),
-        source=_actions(source),
-        target=_actions(target),
-        ram=_actions(ram),
+        calls=_calls(calls, where),
+        source=_needs(source, where),
+        target=_needs(target, where),
+        ram=_needs(ram, where),
     )
 
 
-def _actions(cell: str) -> tuple[str, ...]:
-    return tuple(word for word in _QUOTED.findall(cell) if _ACTION.fullmatch(word))
+def _calls(cell: str, where: str) -> tuple[str, ...]:
+    """Return the calls of a cell; other words in it say when they are made, and are for people."""
+    bare = _CALL.search(_QUOTED.sub("", cell))
+    if bare:
+        raise ValueError(f"{where}: a call that is not quoted: {bare[0]}")
+    quoted = [word for word in _QUOTED.findall(cell) if _CALL.fullmatch(word)]
+    return tuple(dict.fromkeys(quoted))
+
+
+def _needs(cell: str, where: str) -> tuple[Need, ...]:
+    if cell == _NONE:
+        return ()
+    return tuple(_need(item.strip(), where) for item in cell.split(","))
+
+
+def _need(item: str, where: str) -> Need:
+    found = _NEED.fullmatch(item)
+    if found is None:
+        raise ValueError(f"{where}: neither an action nor '-': {item}")
+    try:
+        on = On(found["on"] or "")
+    except ValueError:
+        raise ValueError(f"{where}: nothing that an action is done to: ({found['on']})") from None
+    if found["action"].partition(":")[0] not in _SERVICES[on]:
+        what = f"({on.value})" if on.value else "what lies at a place"
+        raise ValueError(f"{where}: no action that is done to {what}: {found['action']}")
+    return Need(action=found["action"], on=on)
 
 
 def choose(features: Iterable[Feature], names: Iterable[str]) -> tuple[Feature, ...]:
@@ -111,103 +178,3 @@ def choose(features: Iterable[Feature], names: Iterable[str]) -> tuple[Feature, 
             accepted = "one of " + "; ".join(sorted(one.name for one in optional))
             raise InvalidInputError("feature", found=name, accepted=accepted)
     return tuple(one for one in known if one.group == PLAIN_SYNC or one.name in wanted)
-
-
-def policies(
-    places: Places, features: Iterable[Feature], *, partition: str = PARTITIONS[0]
-) -> dict[str, Policy]:
-    """Return a policy for each place that is in a service: ``source``, ``target`` and ``state``.
-
-    A sync whose state location has no connection of its own needs ``target`` and ``state`` for the
-    target's.
-
-    :param partition: of the ARNs: ``aws``, ``aws-cn`` or ``aws-us-gov``.
-    :raises InvalidInputError: naming ``partition``.
-    """
-    if partition not in PARTITIONS:
-        raise InvalidInputError("partition", found=partition, accepted=" or ".join(PARTITIONS))
-    chosen = tuple(features)
-    of_state = [one for one in chosen if one.name == STATE]
-    others = [one for one in chosen if one.name != STATE]
-    needed = {
-        "source": (places.source, _union(one.source for one in others)),
-        "target": (places.target, _union(one.target for one in others)),
-        "state": (places.state, _union(one.target for one in of_state)),
-    }
-    found: dict[str, Policy] = {}
-    for name, (place, actions) in needed.items():
-        if place.scheme == "s3":
-            found[name] = _iam_policy(place, actions, f"arn:{partition}:s3:::{place.bucket}")
-        elif place.scheme == "oss":
-            found[name] = _ram_policy(place, _union(one.ram for one in others))
-    return found
-
-
-def _union(actions: Iterable[Iterable[str]]) -> list[str]:
-    return list(dict.fromkeys(action for some in actions for action in some))
-
-
-def _iam_policy(place: Location, actions: Sequence[str], bucket: str) -> Policy:
-    listing = [one for one in actions if _name(one, "s3") in _LISTINGS]
-    of_bucket = [one for one in actions if _is_of_bucket(one) and one not in listing]
-    of_others = [one for one in actions if not one.startswith("s3:")]
-    of_objects = [one for one in actions if one not in {*listing, *of_bucket, *of_others}]
-    begins = f"{_literal(place.prefix)}*"
-    limited = {"StringLike": {"s3:prefix": [begins]}} if place.prefix else None
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            *_statement("List", listing, bucket, limited),
-            *_statement("Bucket", of_bucket, bucket),
-            *_statement("Objects", of_objects, f"{bucket}/{begins}"),
-            # What these are about, such as a key or a queue, is to be named here.
-            *_statement("OtherServices", of_others, "*"),
-        ],
-    }
-
-
-def _ram_policy(place: Location, actions: Sequence[str]) -> Policy:
-    listing = [one for one in actions if _name(one, "oss") in _OSS_LISTINGS]
-    of_bucket = [
-        one
-        for one in actions
-        if one not in listing and ("Bucket" in one or _name(one, "oss") in _OF_OSS_BUCKETS)
-    ]
-    of_others = [one for one in actions if not one.startswith("oss:")]
-    of_objects = [one for one in actions if one not in {*listing, *of_bucket, *of_others}]
-    bucket = f"acs:oss:*:*:{place.bucket}"
-    limited = {"StringLike": {"oss:Prefix": [f"{place.prefix}*"]}} if place.prefix else None
-    statements = [
-        *_statement("", listing, bucket, limited),
-        *_statement("", of_bucket, bucket),
-        *_statement("", of_objects, f"{bucket}/{place.prefix}*"),
-        *_statement("", of_others, "*"),
-    ]
-    return {"Version": "1", "Statement": statements}
-
-
-def _statement(
-    sid: str, actions: Sequence[str], resource: str, condition: Policy | None = None
-) -> list[Policy]:
-    if not actions:
-        return []
-    named: dict[str, Any] = {"Sid": sid} if sid else {}
-    made = {**named, "Effect": "Allow", "Action": list(actions), "Resource": [resource]}
-    return [made if condition is None else {**made, "Condition": condition}]
-
-
-def _name(action: str, service: str) -> str:
-    """Return an action without its service, nothing for one of another service."""
-    of, _, name = action.partition(":")
-    return name if of == service else ""
-
-
-def _is_of_bucket(action: str) -> bool:
-    """Tell whether an action of S3 is about a bucket, and not about objects."""
-    name = _name(action, "s3")
-    return "Bucket" in name or name.endswith("Configuration")
-
-
-def _literal(prefix: str) -> str:
-    """Return a prefix in which no sign stands for others ("Policy variables")."""
-    return _WILD.sub(lambda found: f"${{{found[0]}}}", prefix)

@@ -8,27 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
-from airflow_provider_s3resume.exceptions import ReportedError
-from airflow_provider_s3resume.hooks._airflow import AirflowFailException
 from airflow_provider_s3resume.hooks._errors import hopeless_fails
-from airflow_provider_s3resume.hooks._values import optional
 from airflow_provider_s3resume.hooks.planning import PlanArguments, plan_id
-from airflow_provider_s3resume.hooks.sides import Sides
+from airflow_provider_s3resume.hooks.sides import SIDES_FIELDS, Sides
 from airflow_provider_s3resume.transfer.stopping import StopSignal
+from airflow_provider_s3resume.triggers._answers import raise_for_error
 from airflow_provider_s3resume.triggers.bucket_diff import BucketDiffTrigger, DiffQuestion
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-_SIDES = (
-    "source_conn_id",
-    "source_uri",
-    "target_conn_id",
-    "target_uri",
-    "state_conn_id",
-    "state_uri",
-    "symlinks",
-)
 _PLAN = ("rule", "plan_only", "selection", "archived", "key_mapping")
 _UNTEMPLATED = ("key_function",)
 _MINIMA = ("min_objects", "min_bytes", "min_age_s")
@@ -53,7 +42,7 @@ class BucketDiffSensor(BaseSensorOperator):
     :param poke_interval: seconds between two listings of both sides.
     """
 
-    template_fields: Sequence[str] = (*_SIDES, *_PLAN, *_MINIMA)
+    template_fields: Sequence[str] = (*SIDES_FIELDS, *_PLAN, *_MINIMA)
 
     def __init__(
         self,
@@ -129,12 +118,7 @@ class BucketDiffSensor(BaseSensorOperator):
         :raises AirflowFailException: if another attempt cannot help.
         :raises ReportedError: if the sides could not be compared this time.
         """
-        if event["status"] != "found":
-            if event["retryable"]:
-                # A trigger of an older version did not say the kind.
-                kinds = filter(None, (event.get("kind"),))
-                raise ReportedError(event["message"], retryable=True, kinds=kinds)
-            raise AirflowFailException(event["message"])
+        raise_for_error(event, "found")
         plan: dict[str, Any] = event["plan"]
         self.log.info("%d objects, %d bytes to copy", plan["objects"], plan["bytes"])
         return plan
@@ -142,15 +126,7 @@ class BucketDiffSensor(BaseSensorOperator):
     def question(self, context: Context) -> DiffQuestion:
         """Return what to ask, with this attempt's name for the plan."""
         return DiffQuestion(
-            sides=Sides(
-                source_conn_id=optional(self.source_conn_id),
-                source_uri=self.source_uri,
-                target_conn_id=optional(self.target_conn_id),
-                target_uri=self.target_uri,
-                state_conn_id=optional(self.state_conn_id),
-                state_uri=optional(self.state_uri),
-                symlinks=None if self.symlinks == "" else self.symlinks,
-            ),
+            sides=Sides.named_by(self),
             run_id=plan_id(context),
             plan=PlanArguments(**{n: getattr(self, n) for n in (*_PLAN, *_UNTEMPLATED)}),
             min_objects=self.min_objects,

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseSensorOperator
 
-from airflow_provider_s3resume.exceptions import ReportedError
-from airflow_provider_s3resume.hooks._airflow import AirflowFailException
 from airflow_provider_s3resume.hooks._errors import hopeless_fails
 from airflow_provider_s3resume.hooks._values import optional
+from airflow_provider_s3resume.triggers._answers import raise_for_error
 from airflow_provider_s3resume.triggers.s3_events import QueueQuestion, S3EventsTrigger
 
 if TYPE_CHECKING:
@@ -76,10 +75,7 @@ class S3EventsSensor(BaseSensorOperator):
         :raises AirflowFailException: if another attempt cannot help.
         :raises ReportedError: if the queue could not be asked this time.
         """
-        if event["status"] != "waiting":
-            if event["retryable"]:
-                raise ReportedError(event["message"], retryable=True, kinds=(event["kind"],))
-            raise AirflowFailException(event["message"])
+        raise_for_error(event, "waiting")
         self.log.info("%d messages are waiting", event["messages"])
 
     def question(self) -> QueueQuestion:

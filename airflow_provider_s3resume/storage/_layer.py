@@ -36,7 +36,7 @@ from airflow_provider_s3resume.storage.base import (
     Written,
     uri_of,
 )
-from airflow_provider_s3resume.storage.server_side import ServerSide, server_side_of
+from airflow_provider_s3resume.storage.server_side import ServerSide, owner_of, server_side_of
 
 T = TypeVar("T")
 _Listed = TypeVar("_Listed")
@@ -117,6 +117,11 @@ class Layer:
         return self.inner.limits
 
     @property
+    def bucket_owner(self) -> str | None:
+        """The account that the inner store's bucket has to belong to."""
+        return owner_of(self.inner)
+
+    @property
     def server_side(self) -> ServerSide | None:
         """The inner store's part for copies by its service, its calls made by this layer."""
         if server_side_of(self.inner) is None:
@@ -178,6 +183,29 @@ class Layer:
         )
         settles = condition is not None
         return self._call("PutObject", key, act, sent=len(body), settles=settles)
+
+    def put_object_stream(
+        self,
+        key: str,
+        body: SupportsRead,
+        length: int,
+        *,
+        upload: NewUpload,
+        content_md5: str,
+        condition: Condition | None = None,
+    ) -> Written:
+        """Write a whole object while it is read."""
+        act = partial(
+            self.inner.put_object_stream,
+            key,
+            body,
+            length,
+            upload=upload,
+            content_md5=content_md5,
+            condition=condition,
+        )
+        settles = condition is not None
+        return self._call("PutObject", key, act, sent=length, settles=settles, once=True)
 
     def create_upload(self, key: str, upload: NewUpload) -> str:
         """Begin a multipart upload and return its id."""

@@ -14,7 +14,7 @@ from airflow_provider_s3resume.storage._memory_reader import Transit
 from airflow_provider_s3resume.storage._memory_service import MemoryService
 from airflow_provider_s3resume.storage.base import Condition, NewUpload, Written
 from airflow_provider_s3resume.storage.checksums import checksum_value
-from airflow_provider_s3resume.storage.server_side import Origin
+from airflow_provider_s3resume.storage.server_side import Origin, TakenForPutError
 
 
 class _Store(Protocol):
@@ -55,8 +55,10 @@ class MemoryCopying:
     ) -> Written:
         """Copy a whole object."""
         with self._call("CopyObject", key, origin=origin, condition=condition) as call:
-            stored = self._find(call, origin)
             state = self._state
+            if state.traits.knows_no_copies:
+                raise self._taken_for_put(call, upload, condition)
+            stored = self._find(call, origin)
             if len(stored.data) > state.limits.max_single_put:
                 raise call.refuse("InvalidRequest", f"a copy of {len(stored.data)} bytes")
             if not state.traits.ignores_copy_conditions:
@@ -71,12 +73,21 @@ class MemoryCopying:
         """Copy a range into a part."""
         arguments = {"upload_id": upload_id, "part_number": part_number, "origin": origin}
         with self._call("UploadPartCopy", key, **arguments) as call:
+            if self._state.traits.knows_no_copies:
+                raise TakenForPutError(call.operation, call.uri, "the answer names no copy")
             data = self._find(call, origin).data[byte_range.start : byte_range.stop]
             data = self._in_transit("UploadPartCopy", data)
             upload = self._state.find_upload(call, upload_id).upload
             checksum = _computed(upload.algorithm, data)
             etag = self._state.add_part(call, upload_id, part_number, data, checksum)
             return Written(etag=etag, checksums=() if checksum is None else (checksum,))
+
+    def _taken_for_put(
+        self, call: Call, upload: NewUpload, condition: Condition | None
+    ) -> TakenForPutError:
+        self._state.check_condition(call, condition, honoured=True)
+        self._state.put(call, b"", upload, None)
+        return TakenForPutError(call.operation, call.uri, "the answer names no copy")
 
     def _find(self, call: Call, origin: Origin) -> StoredObject:
         named = self._named(call, origin)

@@ -50,6 +50,8 @@ class MemoryTraits:
     :param adds_checksum: objects written without one get a full-object CRC64NVME (Amazon S3).
     :param ignores_checksums: checksums are taken, and neither checked nor kept.
     :param ignores_copy_conditions: copies by the service are made whatever their condition.
+    :param knows_no_copies: CopyObject is taken for a PutObject of no bytes, and UploadPartCopy for
+        nothing that is kept.
     :param encryption: what the bucket encrypts with where nothing is asked for.
     :param read_size: bytes that one ``readinto`` gives at most.
     """
@@ -58,6 +60,7 @@ class MemoryTraits:
     adds_checksum: bool = True
     ignores_checksums: bool = False
     ignores_copy_conditions: bool = False
+    knows_no_copies: bool = False
     encryption: str | None = None
     read_size: int | None = None
 

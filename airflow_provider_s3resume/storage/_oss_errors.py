@@ -56,7 +56,7 @@ _CODES: Final[dict[type[StoreError], str]] = {
     PreconditionFailedError: "FileAlreadyExists PreconditionFailed",
     ObjectArchivedError: "InvalidObjectState",
     RangeMismatchError: "InvalidRange",
-    UnsupportedError: "NotImplemented",
+    UnsupportedError: "MethodNotAllowed NotImplemented",
     BucketNotFoundError: "NoSuchBucket",
     # A link to a link, or to nothing, is as if there were no object.
     ObjectNotFoundError: "InvalidTargetType NoSuchKey NoSuchVersion SymlinkTargetNotExist",
@@ -67,6 +67,8 @@ _KIND_OF_CODE: Final = {code: kind for kind, codes in _CODES.items() for code in
 _KIND_OF_STATUS: Final[dict[int, type[StoreError]]] = {
     401: CredentialsExpiredError,
     403: AccessDeniedError,
+    # Of what takes no such method: by itself it says nothing about the object (c40).
+    405: UnsupportedError,
     # It wants credentials itself.
     407: AccessDeniedError,
     408: TransientStoreError,
@@ -97,6 +99,9 @@ _ADVICE: Final = {
 }
 """What a person can do, by error code of the documentation (EC) or code."""
 
+_MARKER_STATUSES: Final = frozenset({404, 405})
+"""With the header that names it: 404 of a key whose newest version is a delete marker, 405 of the
+marker itself, asked for by its id ("GetObject", "HeadObject")."""
 _REDIRECTS: Final = range(300, 400)
 _SERVER_FAULTS: Final = range(500, 600)
 _BUCKET_CALLS: Final = frozenset({"ListObjectsV2", "ListMultipartUploads"})
@@ -223,7 +228,7 @@ def _of_answer(error: Any, operation: str, subject: str) -> StoreError:  # noqa:
     place = f"HTTP {status}, EC {error.ec or '-'}, request {error.request_id or '-'}"
     advice = _ADVICE.get(str(error.ec), _ADVICE.get(code, ""))
     detail = redact(f"{code or 'no code'} ({place}): {error.message or 'no message'}{advice}")
-    if error.headers.get("x-oss-delete-marker"):
+    if status in _MARKER_STATUSES and error.headers.get("x-oss-delete-marker") == "true":
         return ObjectNotFoundError(operation, subject, f"{detail} (a delete marker)")
     return _kind(code, status, operation)(operation, subject, detail)
 
@@ -241,9 +246,6 @@ def _kind(code: str, status: int, operation: str) -> type[StoreError]:
         return known
     if status == 404:  # noqa: PLR2004 - HTTP's own number
         return _missing(operation)
-    if status == 405:  # noqa: PLR2004 - HTTP's own number
-        # A version that is a delete marker can be neither read nor asked about.
-        return UnsupportedError if operation in _BUCKET_CALLS else ObjectNotFoundError
     return TransientStoreError if status in _SERVER_FAULTS else StoreError
 
 

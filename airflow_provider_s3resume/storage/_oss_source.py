@@ -45,6 +45,19 @@ class SourceOnly:
         """Refuse."""
         self._refuse("PutObject", key)
 
+    def put_object_stream(
+        self,
+        key: str,
+        body: SupportsRead,  # noqa: ARG002 - the contract's
+        length: int,  # noqa: ARG002 - the contract's
+        *,
+        upload: NewUpload,  # noqa: ARG002 - the contract's
+        content_md5: str,  # noqa: ARG002 - the contract's
+        condition: Condition | None = None,  # noqa: ARG002 - the contract's
+    ) -> Written:
+        """Refuse."""
+        self._refuse("PutObject", key)
+
     def create_upload(self, key: str, upload: NewUpload) -> str:  # noqa: ARG002 - the contract's
         """Refuse."""
         self._refuse("InitiateMultipartUpload", key)

@@ -117,12 +117,15 @@ class Calls:
             return None
         return S3Express(self._direct, self.subject, self._common, put_parameters)
 
-    def of_bucket(self, bucket: str) -> Calls:
-        """Return what makes the same calls on another bucket; botocore makes them all."""
+    def of_bucket(self, bucket: str, owner: str | None = None) -> Calls:
+        """Return what makes the same calls on another bucket; botocore makes them all.
+
+        :param owner: account that this bucket has to belong to.
+        """
         other = copy.copy(self)
         other.bucket, other._direct = bucket, None  # noqa: SLF001 - its own kind
         # It may be another account's, and its objects have no key of this connection.
-        other._common = self._common.of_source()  # noqa: SLF001 - as above
+        other._common = self._common.of_source(owner)  # noqa: SLF001 - as above
         return other
 
     def subject(self, key: str = "") -> str:
@@ -144,10 +147,13 @@ class Calls:
         :param raw_headers: headers to be sent as they are.
         :raises StoreError: what the service or the network answers.
         """
-        versioned = parameters.get("VersionId") is not None
+        asked = {
+            "versioned": parameters.get("VersionId") is not None,
+            "keyed": self._common.has_key,
+        }
         if key is not None:
             subject = self.subject(key)
-            with translated(operation, subject, versioned=versioned), suppress(MovedError):
+            with translated(operation, subject, **asked), suppress(MovedError):
                 if self._serves(operation, parameters):
                     return self._make_direct(operation, key, raw_headers or {}, parameters)
         common = dict[str, object](self._common.of(operation))
@@ -160,12 +166,20 @@ class Calls:
         try:
             with (
                 awaiting(_AWAITED.get(operation, Awaited.SMALL)),
-                translated(operation, self.subject(key or named), versioned=versioned),
+                translated(operation, self.subject(key or named), **asked),
             ):
                 answer: dict[str, Any] = method(Bucket=self.bucket, **common, **parameters)
                 return answer
         finally:
             _RAW_HEADERS.reset(token)
+
+    def makes_directly(self, operation: str) -> bool:
+        """Tell whether calls of an operation are made past botocore's own machinery.
+
+        :raises StoreError: what the service or the network answers to whoever finds out.
+        """
+        with translated(operation, self.subject()):
+            return self._serves(operation, {})
 
     def _serves(self, operation: str, parameters: Mapping[str, Any]) -> bool:
         trailer = parameters.get("ChecksumAlgorithm")

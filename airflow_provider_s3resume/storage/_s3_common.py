@@ -43,15 +43,23 @@ class Common:
         self._plain = {**self._payer, **self._owner}
         self._with_key = {**self._plain, **self._key}
 
-    def of_source(self) -> Common:
-        """Return what the same caller says of a bucket that its service copies from."""
-        return Common(request_payer=bool(self._payer))
+    def of_source(self, bucket_owner: str | None = None) -> Common:
+        """Return what the same caller says of a bucket that its service copies from.
+
+        :param bucket_owner: account that this one has to belong to.
+        """
+        return Common(request_payer=bool(self._payer), bucket_owner=bucket_owner)
 
     def of(self, operation: str) -> Mapping[str, Any]:
         """Return the parameters for an operation."""
         if operation in _WITH_KEY:
             return self._with_key
         return self._owner if operation in _WITHOUT_PAYER else self._plain
+
+    @property
+    def has_key(self) -> bool:
+        """Whether requests about an object's content have a customer-provided key."""
+        return bool(self._key)
 
     def check_written(self, answer: Mapping[str, Any], operation: str, subject: str) -> None:
         """Refuse an answer to a write that does not say that the customer's key was used.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_s3resume.exceptions import UnsupportedError
 from airflow_provider_s3resume.plan.objects import ByteRange, ObjectInfo
 from airflow_provider_s3resume.storage._headers import bare, quoted
 from airflow_provider_s3resume.storage._s3_calls import Calls
@@ -22,7 +21,7 @@ from airflow_provider_s3resume.storage._s3_headers import (
     version_parameters,
 )
 from airflow_provider_s3resume.storage.base import Capabilities, Condition, NewUpload, Written
-from airflow_provider_s3resume.storage.server_side import Origin
+from airflow_provider_s3resume.storage.server_side import Origin, TakenForPutError
 
 
 class S3Copying:
@@ -37,7 +36,7 @@ class S3Copying:
 
     def look_at(self, origin: Origin) -> ObjectInfo:
         """Return the headers of an origin, as the target's credentials get them."""
-        calls = self._calls.of_bucket(origin.bucket)
+        calls = self._calls.of_bucket(origin.bucket, origin.owner)
         version = version_parameters(origin.identity.version_id)
         answer = calls.make("HeadObject", origin.key, ChecksumMode="ENABLED", **version)
         return object_info(origin.key, answer, answer["ContentLength"])
@@ -47,7 +46,7 @@ class S3Copying:
     ) -> Written:
         """Let the service copy a whole object.
 
-        :raises UnsupportedError: also if the answer does not name the copy.
+        :raises TakenForPutError: if the answer does not name the copy.
         """
         parameters: Parameters = {
             **upload_parameters(upload),
@@ -80,7 +79,7 @@ class S3Copying:
         if etag is None:
             # What does not know the header that names the origin takes this for an empty PutObject.
             detail = "the answer names no copy: the service may not know of copies"
-            raise UnsupportedError(operation, self._calls.subject(key), detail)
+            raise TakenForPutError(operation, self._calls.subject(key), detail)
         checksums = checksums_of(result)
         return Written(etag=etag, version_id=answer.get("VersionId"), checksums=checksums)
 
@@ -94,6 +93,8 @@ def _origin_parameters(origin: Origin) -> Parameters:
     parameters: Parameters = {"CopySource": named}
     if identity.etag is not None:
         parameters["CopySourceIfMatch"] = quoted(identity.etag)
+    if origin.owner is not None:
+        parameters["ExpectedSourceBucketOwner"] = origin.owner
     return parameters
 
 

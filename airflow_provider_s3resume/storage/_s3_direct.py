@@ -3,9 +3,8 @@
 ``GetObject``, ``PutObject`` and ``UploadPart`` are most of what a copy does. botocore takes more
 processor time to make and to read one of them than the network takes to carry it, and reads and
 sends bodies in small pieces. So each such operation is made once by botocore in full, up to where
-it would be sent: that shows which host, path, headers and signing a bucket has (addressing styles,
-access points, dual-stack, redirects that were learned). Every call after that has its key and
-parameters put in, and is signed with botocore's credentials of that moment.
+it would be sent (``_s3_templates``). Every call after that has its key and parameters put in, and
+is signed with botocore's credentials of that moment.
 
 Where anything about a client is out of the ordinary (a proxy, signed payloads, another kind of
 signature), :func:`open_direct` or :meth:`Direct.serves` say no, and botocore does it all as ever.
@@ -17,14 +16,12 @@ import logging
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-import botocore
-from botocore.awsrequest import AWSRequest, HeadersDict
+from botocore.awsrequest import HeadersDict
 from botocore.exceptions import (
     ClientError,
     ConnectTimeoutError,
@@ -39,9 +36,9 @@ from airflow_provider_s3resume.storage._connection import AnsweredEarlyError, Co
 from airflow_provider_s3resume.storage._connections import Connections, Place, Waits
 from airflow_provider_s3resume.storage._direct_body import DirectBody
 from airflow_provider_s3resume.storage._pace import Awaited, Patience
-from airflow_provider_s3resume.storage._s3_forms import Forms
-from airflow_provider_s3resume.storage._s3_shapes import Shapes, quoted_key
-from airflow_provider_s3resume.storage._sigv4 import UNSIGNED, UNSIGNED_TRAILED, Signer
+from airflow_provider_s3resume.storage._s3_shapes import quoted_key
+from airflow_provider_s3resume.storage._s3_templates import PORTS, Templates
+from airflow_provider_s3resume.storage._sigv4 import UNSIGNED, UNSIGNED_TRAILED
 from airflow_provider_s3resume.storage._tls import tls_context
 
 if TYPE_CHECKING:
@@ -54,27 +51,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 OPERATIONS: Final = frozenset({"GetObject", "PutObject", "UploadPart"})
-_SIGNATURES: Final = frozenset({"s3v4"})
-_PROBE: Final = "s3resume-the-key-of-no-object"
-_METHODS: Final = {
-    "GetObject": "get_object",
-    "PutObject": "put_object",
-    "UploadPart": "upload_part",
-}
-_NEEDED: Final[Mapping[str, Mapping[str, object]]] = {
-    "UploadPart": {"UploadId": "none", "PartNumber": 1},
-}
-# What a request has of its own, or what botocore says of its own retries.
-_OF_ITS_OWN: Final = (
-    "amz-sdk-",
-    "authorization",
-    "content-",
-    "expect",
-    "host",
-    "transfer-encoding",
-    "x-amz-",
-)
-_PORTS: Final = {"http": 80, "https": 443}
 _WORKED_NOT: Final = 500
 """What botocore makes of a success whose body is an error."""
 _LOOKED_AT: Final = 1024
@@ -84,18 +60,10 @@ _SUCCESS: Final = range(200, 300)
 _OTHER_REGION: Final = frozenset(
     {"AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
 )
-_CAPTURE: ContextVar[list[_Captured] | None] = ContextVar("captured", default=None)
-
-
-_UNKNOWN: Final = object()
 
 
 class MovedError(Exception):
     """The bucket is elsewhere: botocore finds out where, and the call is to be made by it."""
-
-
-class _CapturedError(Exception):
-    """Ends a call that was only made to see what botocore makes of it."""
 
 
 def _send(connection: Connection, head: bytes, pieces: Iterable[memoryview]) -> None:
@@ -108,43 +76,6 @@ def _send(connection: Connection, head: bytes, pieces: Iterable[memoryview]) -> 
     connection.end()
 
 
-@dataclass(frozen=True, slots=True)
-class _Captured:
-    request: AWSRequest
-    signer: Any
-    signature: object
-    region: str
-    name: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Template:
-    """What all requests of an operation have in common.
-
-    :param forms: their heads.
-    :param auth: gives the credentials of the moment; ``None`` for requests that are not signed.
-    """
-
-    pool: Connections
-    forms: Forms
-    auth: Callable[[], Any] | None
-
-
-def _capture(
-    request: AWSRequest,
-    request_signer: Any,  # noqa: ANN401 - botocore's own
-    signature_version: object,
-    region_name: str,
-    signing_name: str,
-    **_: object,
-) -> None:
-    captured = _CAPTURE.get()
-    if captured is not None:
-        found = _Captured(request, request_signer, signature_version, region_name, signing_name)
-        captured.append(found)
-        raise _CapturedError
-
-
 def open_direct(client: S3Client, bucket: str, patience: Patience) -> Direct | None:
     """Return what makes the calls directly, ``None`` if this client's have to be botocore's own."""
     session = getattr(getattr(client, "_endpoint", None), "http_session", None)
@@ -153,7 +84,6 @@ def open_direct(client: S3Client, bucket: str, patience: Patience) -> Direct | N
     known = ("_verify", "_cert_file", "_key_file", "_proxy_config")
     if not unsigned_payload or not all(hasattr(session, name) for name in known):
         return None
-    client.meta.events.register("before-sign.s3", _capture, unique_id="s3resume-capture")
     waits = Waits(
         connect_timeout_s=float(config.connect_timeout),
         read_timeout_s=float(config.read_timeout),
@@ -180,18 +110,17 @@ class Direct:
     ) -> None:
         self._client = client
         self._session = session
-        self._bucket = bucket
         self._waits = waits
         self._most = most
         self._lock = threading.Lock()
-        self._templates: dict[str, _Template | None] = {}
+        self._templates = Templates(client, session, bucket, self._pool)
         self._pools: dict[str, Connections] = {}
-        self._shapes: dict[str, Shapes] = {}
+        self._shapes = self._templates.shapes
         self._parser = create_parser("rest-xml")
 
     def serves(self, operation: str) -> bool:
         """Tell whether calls of an operation can be made directly."""
-        return operation in OPERATIONS and self._template(operation) is not None
+        return operation in OPERATIONS and self._templates.of(operation) is not None
 
     def get(self, key: str, parameters: Mapping[str, Any]) -> tuple[dict[str, Any], DirectBody]:
         """Make a GetObject; return botocore's answer but its body, and the body.
@@ -251,7 +180,7 @@ class Direct:
 
         :raises MovedError: if botocore makes them.
         """
-        template = self._template(operation)
+        template = self._templates.of(operation)
         if template is None:
             raise MovedError(operation)
         return self._connected(template.pool, template.pool.line)
@@ -299,7 +228,7 @@ class Direct:
         more: Mapping[str, str],
         trailer: str | None = None,
     ) -> tuple[Connections, bytes]:
-        template = self._template(operation)
+        template = self._templates.of(operation)
         if template is None:
             raise MovedError(operation)
         shapes = self._shapes[operation]
@@ -358,59 +287,11 @@ class Direct:
         )
         code = str(found.get("Error", {}).get("Code", ""))
         if answer.status in _MOVED or code in _OTHER_REGION:
-            with self._lock:
-                self._templates.clear()
+            self._templates.forget()
             raise MovedError(operation)
         raise ClientError(found, operation)
 
-    # What is known of the bucket.
-
-    def _template(self, operation: str) -> _Template | None:
-        # Looked up without the lock: what is found there is whole.
-        found = self._templates.get(operation, _UNKNOWN)
-        if found is not _UNKNOWN:
-            return cast("_Template | None", found)
-        made = self._make_template(operation)
-        with self._lock:
-            self._templates[operation] = made
-        return made
-
-    def _make_template(self, operation: str) -> _Template | None:
-        """Ask botocore how it makes an operation's requests; ``None`` if they are its own alone."""
-        captured = self._captured(operation)
-        if captured is None:
-            return None
-        request = captured.request
-        url = str(request.url).partition("?")[0]
-        before, found, behind = url.partition(_PROBE)
-        parts = urlsplit(before)
-        proxied = self._session._proxy_config.proxy_url_for(url)  # noqa: SLF001 - see open_direct
-        if not found or behind or proxied or parts.scheme not in _PORTS:
-            return None
-        model = self._client.meta.service_model.operation_model(operation)
-        shapes = self._shapes[operation] = Shapes(model)
-        headers = {n.lower(): v for n, v in request.headers.items() if not _is_its_own(n)}
-        headers["host"] = parts.netloc
-        signing = _signing(captured)
-        if signing is None:
-            return None
-        return _Template(
-            pool=self._pool(parts.scheme, parts.netloc),
-            forms=Forms(shapes.method, parts.path, headers, signing[0]),
-            auth=signing[1],
-        )
-
-    def _captured(self, operation: str) -> _Captured | None:
-        captured: list[_Captured] = []
-        token = _CAPTURE.set(captured)
-        call = getattr(self._client, _METHODS[operation])
-        try:
-            call(Bucket=self._bucket, Key=_PROBE, **_NEEDED.get(operation, {}))
-        except _CapturedError:
-            return captured[0]
-        finally:
-            _CAPTURE.reset(token)
-        return None
+    # Connections.
 
     def _pool(self, scheme: str, netloc: str) -> Connections:
         name = f"{scheme}://{netloc}"
@@ -419,7 +300,7 @@ class Direct:
                 parts = urlsplit(name)
                 place = Place(
                     host=parts.hostname or "",
-                    port=parts.port or _PORTS[scheme],
+                    port=parts.port or PORTS[scheme],
                     context=partial(_tls_context, self._session) if scheme == "https" else None,
                 )
                 self._pools[name] = Connections(place, self._waits, most=self._most)
@@ -444,48 +325,9 @@ class Direct:
             raise EndpointConnectionError(endpoint_url=url, error=error) from error
 
 
-def _signing(captured: _Captured) -> tuple[Signer | None, Callable[[], Any] | None] | None:
-    """Return what signs as botocore signs, and with what; ``None`` if nothing here does.
-
-    botocore signs a request; ours has to come out the same.
-    """
-    given = captured.request.context.get("signing", {})
-    if captured.signature is botocore.UNSIGNED:
-        return None, None
-    if captured.signature not in _SIGNATURES or given.get("request_credentials") is not None:
-        return None
-    region, service = given.get("region", captured.region), given.get("signing_name", captured.name)
-    auth = partial(captured.signer.get_auth_instance, service, region, captured.signature)
-    url = str(captured.request.url).partition("?")[0]
-    request = AWSRequest(method="GET", url=url, headers={"If-Match": '"a  b"', "Range": "0"})
-    request.context.update({k: v for k, v in captured.request.context.items() if k != "checksum"})
-    used = auth()
-    credentials = partial(_credentials, captured.signer, auth)
-    if used.credentials is None:
-        return Signer(region, service), credentials
-    used.add_auth(request)
-    theirs = {name.lower(): value for name, value in request.headers.items()}
-    ours = Signer(region, service)
-    asked = {name: theirs[name] for name in ("host", "if-match", "range")}
-    path, at = urlsplit(url).path, theirs["x-amz-date"]
-    made = ours.sign("GET", path, "", asked, UNSIGNED, used.credentials, at)
-    same = all(theirs.get(name) == value for name, value in made.items())
-    return (ours, credentials) if same else None
-
-
-def _credentials(signer: Any, auth: Callable[[], Any]) -> Any:  # noqa: ANN401 - botocore's own
-    """Return the frozen credentials of the moment, where they are known without a whole signer."""
-    held = getattr(signer, "_credentials", None)
-    return auth().credentials if held is None else held.get_frozen_credentials()
-
-
 def is_error(said: bytes) -> bool:
     """Tell whether the body of a success says that it is none, as botocore looks for it, too."""
     return b"<Error" in said[:_LOOKED_AT]
-
-
-def _is_its_own(name: str) -> bool:
-    return name.lower().startswith(_OF_ITS_OWN)
 
 
 def _metadata(answer: Head) -> dict[str, Any]:

@@ -46,6 +46,7 @@ from airflow_provider_s3resume.exceptions import (
     UnsupportedError,
     UploadNotFoundError,
 )
+from airflow_provider_s3resume.storage._key_advice import key_advice
 from airflow_provider_s3resume.storage._pace import reason_of
 from airflow_provider_s3resume.storage._redaction import redact
 
@@ -117,18 +118,21 @@ _UPLOAD_CALLS: Final = frozenset(
 
 
 @contextmanager
-def translated(operation: str, subject: str, *, versioned: bool = False) -> Iterator[None]:
+def translated(
+    operation: str, subject: str, *, versioned: bool = False, keyed: bool = False
+) -> Iterator[None]:
     """Raise what the block's SDK calls raise as errors of this provider.
 
     :param operation: the call, in the service's words.
     :param subject: what it is about, as ``s3://bucket/key``.
     :param versioned: whether it asks for one version by its id.
+    :param keyed: whether it has a customer-provided key.
     :raises StoreError: chained to the SDK's error, unless that one's text holds a secret.
     """
     try:
         yield
     except ClientError as error:
-        found = _of_answer(error.response, operation, subject, versioned=versioned)
+        found = _of_answer(error.response, operation, subject, versioned=versioned, keyed=keyed)
         raise found from _chainable(error)
     # OSError and ValueError come from sockets that another thread shut down or closed.
     except (BotoCoreError, ResponseParserError, Urllib3Error, OSError, ValueError) as error:
@@ -174,29 +178,36 @@ def _of_answer(
     subject: str,
     *,
     versioned: bool,
+    keyed: bool,
 ) -> StoreError:
     given = response.get("Error", {})
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     code = str(given.get("Code") or "")
-    detail = redact(f"{code} (HTTP {status}): {given.get('Message') or 'no message'}")
+    message = str(given.get("Message") or "no message")
+    advice = key_advice(operation, message, keyed=keyed)
+    detail = redact(f"{code} (HTTP {status}): {message}") + advice
     if code == "400" and operation.startswith("Head"):
         # An answer to HEAD has no body; S3 answers so to expired session tokens.
         return CredentialsExpiredError(operation, subject, _BARE_400)
-    if _is_of_marker(response, status, asked_by_id=versioned and operation in _OBJECT_CALLS):
+    by_id = versioned and operation in _OBJECT_CALLS
+    if _is_of_marker(response, status, code, by_id=by_id):
         return ObjectNotFoundError(operation, subject, f"{detail} (a delete marker)")
     return _kind(code, status, operation)(operation, subject, detail)
 
 
-def _is_of_marker(response: Any, status: int, *, asked_by_id: bool) -> bool:  # noqa: ANN401 - botocore
+def _is_of_marker(response: Any, status: int, code: str, *, by_id: bool) -> bool:  # noqa: ANN401 - botocore
     """Tell whether an answer is about a delete marker, and not about a missing object.
 
     "Working with delete markers": 404 if it is the newest version, 405 if it was asked for by its
-    id. Not every service sends the header then. Without both, 405 is of something on the way that
-    does not take the method, and says nothing about the object.
+    id, both with a header. Not every service sends it then; but a service says so in its own words,
+    or, to a HEAD, when the marker was made. A 405 without any of these is of something on the way
+    that does not take the method, and says nothing about the object (c40).
     """
     headers = response.get("ResponseMetadata", {}).get("HTTPHeaders") or {}
-    said = status in _MARKER_STATUSES and headers.get("x-amz-delete-marker") == "true"
-    return said or (status == 405 and asked_by_id)  # noqa: PLR2004 - HTTP's own number
+    if status in _MARKER_STATUSES and headers.get("x-amz-delete-marker") == "true":
+        return True
+    said = code == "MethodNotAllowed" or "last-modified" in headers
+    return by_id and status == 405 and said  # noqa: PLR2004 - HTTP's own number
 
 
 def _kind(code: str, status: int, operation: str) -> type[StoreError]:

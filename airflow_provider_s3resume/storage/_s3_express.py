@@ -1,4 +1,4 @@
-"""Small objects of a bucket of S3: many calls under way in one thread (``base.Express``)."""
+"""Small objects of a bucket of S3: many calls under way in one thread (``storage.express``)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from airflow_provider_s3resume.storage._s3_headers import (
     written,
 )
 from airflow_provider_s3resume.storage._s3_reader import check_answer, check_identity
-from airflow_provider_s3resume.storage.base import Requests
+from airflow_provider_s3resume.storage.express import Requests
 
 if TYPE_CHECKING:
     from airflow_provider_s3resume.plan.digests import Checksum
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from airflow_provider_s3resume.storage._exchange import Line as ExchangeLine
     from airflow_provider_s3resume.storage._heads import Head
     from airflow_provider_s3resume.storage._s3_common import Common
-    from airflow_provider_s3resume.storage.base import Condition, Line, NewUpload, Written
+    from airflow_provider_s3resume.storage.base import Condition, NewUpload, Written
+    from airflow_provider_s3resume.storage.express import Line
 
 log = logging.getLogger(__name__)
 

@@ -245,4 +245,5 @@ def written(answer: Mapping[str, Any]) -> Written:
         etag=bare(answer.get("ETag")),
         version_id=answer.get("VersionId"),
         checksums=checksums_of(answer),
+        encryption=answer.get("ServerSideEncryption"),
     )

@@ -137,6 +137,7 @@ def _capabilities(extra: Mapping[str, object]) -> Capabilities:
         md5_etags=flag(extra, "md5_etags", default=base.md5_etags),
         tags=flag(extra, "object_tags", default=base.tags),
         streams_parts=flag(extra, "stream_parts", default=base.streams_parts),
+        streams_objects=flag(extra, "stream_parts", default=base.streams_objects),
     )
 
 

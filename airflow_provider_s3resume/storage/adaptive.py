@@ -33,16 +33,12 @@ from airflow_provider_s3resume.storage._flow import Flow
 from airflow_provider_s3resume.storage._layer import Layer, StoreCall, each_page
 from airflow_provider_s3resume.storage.base import (
     Condition,
-    Exchange,
-    Express,
-    Line,
     NewUpload,
     ObjectStore,
-    Requests,
     Written,
-    express_of,
     uri_of,
 )
+from airflow_provider_s3resume.storage.express import Exchange, Express, Line, Requests, express_of
 from airflow_provider_s3resume.storage.retrying import Wait, sleep_through
 
 log = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ What every store promises
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Protocol, Self
 
 from airflow_provider_s3resume.plan.objects import ALL_KEYS, ContentAttributes, object_uri
 from airflow_provider_s3resume.plan.parts import Limits
@@ -59,6 +59,8 @@ class Capabilities:
     :param md5_etags: ETags of plain objects and parts are MD5s (not for KMS or customer keys).
     :param tags: object tags exist.
     :param streams_parts: a part can be sent while it is read, without being held whole.
+    :param streams_objects: the same of an object that is written in one request, whose MD5 is known
+        before: the service compares it (``MD5`` among ``part_checksums``).
     :param trailers: the checksum of such a part can follow its bytes (not without TLS).
     :param reread_for_md5: a large object whose only digest is an MD5 of the whole is read a second
         time, in order, to compare it: the parts of a copy are read side by side.
@@ -81,6 +83,7 @@ class Capabilities:
     md5_etags: bool = True
     tags: bool = True
     streams_parts: bool = False
+    streams_objects: bool = False
     trailers: bool = True
     reread_for_md5: bool = False
     customer_key: str = ""
@@ -132,11 +135,15 @@ class WriteOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """The answer to PutObject or CompleteMultipartUpload."""
+    """The answer to PutObject or CompleteMultipartUpload.
+
+    :param encryption: with which the service says that it keeps the object; not every one says it.
+    """
 
     etag: str | None
     version_id: str | None = None
     checksums: tuple[Checksum, ...] = ()
+    encryption: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,116 +207,6 @@ class RangeReader(Protocol):
 
     def __exit__(self, *exc_info: object) -> None:
         """Close the reader."""
-
-
-_Result_co = TypeVar("_Result_co", covariant=True)
-
-
-class Line(Protocol):
-    """A connection that one thread drives together with many others."""
-
-    @property
-    def place(self) -> object:
-        """Where it leads; lines of one place are alike."""
-
-    def fileno(self) -> int:
-        """Return what a selector waits on."""
-
-    def is_alive(self) -> bool:
-        """Tell whether it may be used, after something could be read though nobody asked."""
-
-    def close(self) -> None:
-        """Close it."""
-
-
-class Exchange(Protocol[_Result_co]):
-    """One call that was begun on a line, made once, and never waited for by itself."""
-
-    @property
-    def line(self) -> Line:
-        """The line that it takes."""
-
-    @property
-    def keeps(self) -> bool:
-        """Whether the line may be used again, once the result was asked for."""
-
-    @property
-    def wants_to_write(self) -> bool:
-        """Whether it goes on when its line can be written."""
-
-    def advance(self) -> bool:
-        """Do what can be done without waiting; tell whether it has ended."""
-
-    def look(self, now: float) -> bool:
-        """Give it up if too little has moved by now (monotonic); tell whether it has ended."""
-
-    def result(self) -> _Result_co:
-        """Return the call's result, once it has ended; has to be called exactly once.
-
-        :raises StoreError: if it failed, as far as can be told at a glance: whether another try
-            helps is for the store's own methods to find out.
-        """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Requests:
-    """How many requests a store got, and how many of them it refused as too many."""
-
-    made: int = 0
-    refused: int = 0
-
-
-class Express(Protocol):
-    """The part of a store that small objects go through by the hundred, in one thread.
-
-    Nothing is repeated, and nothing sorted out: what fails is done anew by the store's methods.
-    """
-
-    @property
-    def can_fork(self) -> bool:
-        """Tell whether the store can be called by a forked process, too."""
-
-    def after_fork(self) -> None:
-        """Leave the connections to the parent process; has to be called first in a forked one."""
-
-    def made(self) -> Requests:
-        """Return what the store was asked since the process was forked."""
-
-    def add_made(self, requests: Requests) -> None:
-        """Count what another process has asked."""
-
-    def is_open(self) -> bool:
-        """Tell whether calls may be begun; not while the service asks for fewer of them."""
-
-    def open_line(self, *, writes: bool) -> Line:
-        """Connect for calls of one of the two kinds; this waits.
-
-        :raises StoreError: if that fails.
-        """
-
-    def get(
-        self, line: Line, key: str, identity: SourceIdentity, sink: memoryview
-    ) -> Exchange[ObjectInfo]:
-        """Begin to read an object whole into ``sink``, which is as long as it."""
-
-    def put(
-        self,
-        line: Line,
-        key: str,
-        body: memoryview,
-        *,
-        upload: NewUpload,
-        checksum: Checksum | None,
-        condition: Condition | None,
-        content_md5: str | None,
-    ) -> Exchange[Written]:
-        """Begin to write an object; see ``ObjectStore.put_object``."""
-
-
-def express_of(store: object) -> Express | None:
-    """Return a store's part for small objects, ``None`` if it has none at the moment."""
-    found: Express | None = getattr(store, "express", None)
-    return found
 
 
 class SupportsRead(Protocol):
@@ -409,6 +306,24 @@ class ObjectStore(Protocol):
         :param content_md5: base64 MD5 that the source's own ETag proves, if there is one.
         :raises DigestRejectedError: if the service computed another digest.
         :raises PreconditionFailedError: if ``condition`` does not hold.
+        """
+
+    def put_object_stream(
+        self,
+        key: str,
+        body: SupportsRead,
+        length: int,
+        *,
+        upload: NewUpload,
+        content_md5: str,
+        condition: Condition | None = None,
+    ) -> Written:
+        """Write a whole object while it is read; only if ``capabilities.streams_objects``.
+
+        :param content_md5: base64 MD5 of the body; the service refuses other bytes.
+        :raises DigestRejectedError: if the service computed another digest.
+        :raises PreconditionFailedError: if ``condition`` does not hold.
+        :raises UnsupportedError: if it cannot be done with this connection.
         """
 
     def create_upload(self, key: str, upload: NewUpload) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow_provider_s3resume.storage._layer import Layer, StoreCall
 from airflow_provider_s3resume.storage.adaptive import Adaptive, requests_of
-from airflow_provider_s3resume.storage.base import Requests
+from airflow_provider_s3resume.storage.express import Requests
 from airflow_provider_s3resume.storage.metering import Meter, Metered, MeterReading
 from airflow_provider_s3resume.storage.rates import Budget, RateLimited, Rates
 from airflow_provider_s3resume.storage.retrying import Retrying, RetryPolicy, Wait, sleep_through

@@ -8,7 +8,6 @@ S3 keeps beside the bytes (headers, metadata, tags, checksums) a file cannot hol
 from __future__ import annotations
 
 import base64
-import mimetypes
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,11 +22,9 @@ from airflow_provider_s3resume.exceptions import (
     UnsupportedError,
 )
 from airflow_provider_s3resume.plan.digests import Checksum, ChecksumAlgorithm
-from airflow_provider_s3resume.plan.file_keys import FileTree, KeyFault
 from airflow_provider_s3resume.plan.objects import (
     ALL_KEYS,
     ByteRange,
-    ContentAttributes,
     KeyRange,
     ListedObject,
     ObjectInfo,
@@ -40,12 +37,12 @@ from airflow_provider_s3resume.storage._local_area import Area, new_file, settle
 from airflow_provider_s3resume.storage._local_bodies import write_body, write_stream
 from airflow_provider_s3resume.storage._local_digest import check_written, read_back
 from airflow_provider_s3resume.storage._local_errors import error_of, translated
-from airflow_provider_s3resume.storage._local_paths import Tree, etag_of, open_file
+from airflow_provider_s3resume.storage._local_files import Files, is_marker
+from airflow_provider_s3resume.storage._local_paths import Tree
 from airflow_provider_s3resume.storage._local_placing import place
 from airflow_provider_s3resume.storage._local_reader import LocalReader
 from airflow_provider_s3resume.storage._local_settings import (
     LocalSettings,
-    Symlinks,
     local_settings_from_extra,
 )
 from airflow_provider_s3resume.storage._local_uploads import (
@@ -65,6 +62,7 @@ from airflow_provider_s3resume.storage.base import (
     SupportsRead,
     UploadInfo,
     Written,
+    uri_of,
 )
 
 __all__ = ["LocalStore", "open_folder"]
@@ -85,6 +83,7 @@ class LocalStore:
         self.bucket = ""
         self.scheme = "file"
         self.limits = _LIMITS
+        self._files = Files(tree, base, settings)
         self.capabilities = Capabilities(
             part_checksums=(
                 _CRC,
@@ -102,7 +101,7 @@ class LocalStore:
             streams_parts=True,
             keeps_attributes=False,
             reads_back=True,
-            file_tree=FileTree(directory_markers=settings.directory_markers),
+            file_tree=self._files.rules,
         )
         self._tree = tree
         self._base = base
@@ -162,11 +161,7 @@ class LocalStore:
         """Return what a file is."""
         with self._call("HeadObject", key) as uri:
             self._refuse_version("HeadObject", uri, version_id)
-            if self._is_marker(key):
-                with self._tree.folder(self._segments(key)) as fd:
-                    return self._marker(key, os.fstat(fd))
-            with self._opened(key) as fd:
-                return self._info(key, os.fstat(fd))
+            return self._files.look(key)
 
     def head_part(
         self,
@@ -186,9 +181,8 @@ class LocalStore:
         operation = "GetObject"
         with self._call(operation, key) as uri:
             self._refuse_version(operation, uri, identity.version_id)
-            fd, found = self._open(key)
+            fd, info = self._files.open(key)
             try:
-                info = self._marker(key, found) if fd is None else self._info(key, found)
                 self._check_identity(operation, uri, info, identity)
                 _check_range(uri, info, byte_range, identity)
             except BaseException:
@@ -202,78 +196,6 @@ class LocalStore:
         """Refuse: files have no tags."""
         self.head(key, version_id=version_id)
         raise UnsupportedError("GetObjectTagging", self._uri(key), "files have no tags")
-
-    def _segments(self, key: str) -> list[str]:
-        """Return the segments from the folder to what a key names.
-
-        :raises FileNotFoundError: if no file here can have that key.
-        """
-        fault = self._tree_rules.fault(key, 0)
-        if fault is KeyFault.RESERVED and not self._settings.writes:
-            fault = None  # Somebody else's directory of that name: ours is never listed.
-        if not key.startswith(self._base) or fault is not None:
-            raise FileNotFoundError(2, "no file has such a name")
-        rest = key[len(self._base) :].removesuffix("/")
-        return rest.split("/") if rest else []
-
-    @property
-    def _tree_rules(self) -> FileTree:
-        rules = self.capabilities.file_tree
-        if rules is None:
-            msg = "a folder is a tree of files"
-            raise AssertionError(msg)
-        return rules
-
-    def _is_marker(self, key: str) -> bool:
-        return key.endswith("/")
-
-    def _open(self, key: str) -> tuple[int | None, os.stat_result]:
-        """Open a file; a directory is only looked at."""
-        if self._is_marker(key):
-            with self._tree.folder(self._segments(key)) as fd:
-                return None, os.fstat(fd)
-        opened = self._open_plain(key)
-        return opened, os.fstat(opened)
-
-    def _open_plain(self, key: str) -> int:
-        *folders, name = self._segments(key) or [""]
-        follow = not self._settings.writes and self._settings.symlinks is Symlinks.FOLLOW
-        try:
-            with self._tree.folder(folders) as fd:
-                return open_file(fd, name)
-        except OSError as error:
-            if not follow or isinstance(error, PermissionError | FileNotFoundError):
-                raise
-        real = Path(os.path.realpath(Path(self._tree.path, *folders, name)))
-        fd = self._tree.open_real(str(real.parent))
-        try:
-            return open_file(fd, real.name)
-        finally:
-            os.close(fd)
-
-    @contextmanager
-    def _opened(self, key: str) -> Iterator[int]:
-        fd = self._open_plain(key)
-        try:
-            yield fd
-        finally:
-            os.close(fd)
-
-    def _info(self, key: str, found: os.stat_result) -> ObjectInfo:
-        guessed = mimetypes.guess_type(key)[0] if self._settings.guess_content_type else None
-        return ObjectInfo(
-            key=key,
-            size=found.st_size,
-            etag=etag_of(found, inodes=self._settings.inodes),
-            last_modified=found.st_mtime,
-            attributes=ContentAttributes(content_type=guessed) if guessed else _NO_ATTRIBUTES,
-            md5_etag=False,
-        )
-
-    def _marker(self, key: str, found: os.stat_result) -> ObjectInfo:
-        return ObjectInfo(
-            key=key, size=0, etag=MARKER_ETAG, last_modified=found.st_mtime, md5_etag=False
-        )
 
     def _refuse_version(self, operation: str, uri: str, version_id: str | None) -> None:
         if version_id is not None:
@@ -301,8 +223,8 @@ class LocalStore:
         operation = "PutObject"
         del upload  # A file keeps none of it.
         with self._writing(operation, key, len(body)) as uri:
-            if self._is_marker(key):
-                with self._tree.folder(self._segments(key), create=True):
+            if is_marker(key):
+                with self._tree.folder(self._files.segments(key), create=True):
                     return Written(etag=MARKER_ETAG)
             with self._area.opened(create=True) as area, new_file(area) as (fd, name):
                 write_body(fd, body, 0)
@@ -311,6 +233,19 @@ class LocalStore:
                 _check_back(uri, operation, fd, (0, len(body)), sent)
                 etag = self._place((area, name), key, condition, operation)
         return Written(etag=etag, checksums=() if checksum is None else (checksum,))
+
+    def put_object_stream(
+        self,
+        key: str,
+        body: SupportsRead,  # noqa: ARG002 - the contract's
+        length: int,  # noqa: ARG002 - the contract's
+        *,
+        upload: NewUpload,  # noqa: ARG002 - the contract's
+        content_md5: str,  # noqa: ARG002 - the contract's
+        condition: Condition | None = None,  # noqa: ARG002 - the contract's
+    ) -> Written:
+        """Refuse: a file is compared when it was read back, and not by who takes it."""
+        raise UnsupportedError("PutObject", uri_of(self, key), "objects are not streamed")
 
     def create_upload(self, key: str, upload: NewUpload) -> str:
         """Begin an upload and return its id."""
@@ -399,10 +334,10 @@ class LocalStore:
     def delete_object(self, key: str) -> None:
         """Delete a file; nothing happens if it is gone."""
         with self._writing("DeleteObject", key, 0):
-            *folders, name = self._segments(key)
+            *folders, name = self._files.segments(key)
             try:
                 with self._tree.folder(folders) as fd:
-                    remove = os.rmdir if self._is_marker(key) else os.unlink
+                    remove = os.rmdir if is_marker(key) else os.unlink
                     remove(name, dir_fd=fd)
             except FileNotFoundError:
                 return
@@ -412,7 +347,7 @@ class LocalStore:
         with self._call(operation, key) as uri:
             if not self._settings.writes:
                 raise UnsupportedError(operation, uri, "this folder is only read")
-            fault = self._tree_rules.fault(key, size)
+            fault = self._files.rules.fault(key, size)
             if not key.startswith(self._base) or fault is not None:
                 why = fault.value if fault is not None else f"outside of {self._uri(self._base)}"
                 raise UnsupportedError(operation, uri, f"no file can have this key: {why}")
@@ -436,7 +371,7 @@ class LocalStore:
     def _place(
         self, held: tuple[int, str], key: str, condition: Condition | None, operation: str
     ) -> str:
-        *folders, name = self._segments(key)
+        *folders, name = self._files.segments(key)
         with self._tree.folder(folders, create=True) as fd:
             return place(
                 held,
@@ -446,9 +381,6 @@ class LocalStore:
                 operation,
                 inodes=self._settings.inodes,
             )
-
-
-_NO_ATTRIBUTES: Final = ContentAttributes()
 
 
 def _check_range(

@@ -107,6 +107,7 @@ class MemoryStore:
             traits=traits or MemoryTraits(),
         )
         self.copies_from: Mapping[str, MemoryStore] | None = None
+        self.bucket_owner: str | None = None
         self._lock = threading.RLock()
 
     # What a test needs besides the calls of the contract; none of these is observed.
@@ -226,7 +227,7 @@ class MemoryStore:
         content_md5: str | None = None,
     ) -> Written:
         """Write a whole object."""
-        with self._call("PutObject", key, size=len(body)) as call:
+        with self._call("PutObject", key, size=len(body), condition=condition) as call:
             arrived = self.in_transit("PutObject", bytes(body))
             if len(arrived) > self.limits.max_single_put:
                 raise call.refuse("EntityTooLarge", f"an object of {len(arrived)} bytes")
@@ -237,6 +238,26 @@ class MemoryStore:
             honoured = self.capabilities.conditional_put
             self.state.check_condition(call, condition, honoured=honoured)
             return self.state.put(call, arrived, upload, checksum)
+
+    def put_object_stream(
+        self,
+        key: str,
+        body: SupportsRead,
+        length: int,
+        *,
+        upload: NewUpload,
+        content_md5: str,
+        condition: Condition | None = None,
+    ) -> Written:
+        """Write a whole object while it is read."""
+        # The body is read outside of the lock: its source may be another call of this store.
+        uri_of = Call(operation="PutObject", bucket=self.bucket, key=key)
+        if not self.capabilities.streams_objects:
+            raise UnsupportedError(uri_of.operation, uri_of.uri, "objects are not streamed")
+        sent = read_exactly(uri_of, body, length)
+        return self.put_object(
+            key, sent, upload=upload, checksum=None, condition=condition, content_md5=content_md5
+        )
 
     def create_upload(self, key: str, upload: NewUpload) -> str:
         """Begin a multipart upload and return its id."""
@@ -319,7 +340,9 @@ class MemoryStore:
         condition: Condition | None = None,
     ) -> Written:
         """Make the parts the object."""
-        with self._call("CompleteMultipartUpload", key, upload_id=upload_id) as call:
+        with self._call(
+            "CompleteMultipartUpload", key, upload_id=upload_id, condition=condition
+        ) as call:
             return self.state.complete(
                 call,
                 upload_id,

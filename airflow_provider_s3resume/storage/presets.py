@@ -25,5 +25,6 @@ AMAZON_S3: Final = Capabilities(
     md5_etags=True,
     tags=True,
     streams_parts=True,
+    streams_objects=True,
 )
 """Amazon S3, general purpose buckets ("Checking object integrity", "Conditional writes")."""

@@ -23,15 +23,14 @@ from airflow_provider_s3resume.storage._layer import CountedReader, Layer, Store
 from airflow_provider_s3resume.storage._paced_bodies import PacedBody, PacedStream
 from airflow_provider_s3resume.storage.base import (
     Condition,
-    Express,
     NewUpload,
     ObjectStore,
     PartBody,
     RangeReader,
     SupportsRead,
     Written,
-    express_of,
 )
+from airflow_provider_s3resume.storage.express import Express, express_of
 from airflow_provider_s3resume.storage.retrying import Wait, sleep_through
 
 T = TypeVar("T")
@@ -91,8 +90,11 @@ class Budget:
     ) -> None:
         self.requests_per_s = requests_per_s
         self.bytes_per_s = bytes_per_s
-        self.received = TokenBucket(bytes_per_s, clock) if bytes_per_s else None
-        self.sent = TokenBucket(bytes_per_s, clock) if bytes_per_s else None
+        self.received: TokenBucket | None = None
+        self.sent: TokenBucket | None = None
+        if bytes_per_s:
+            self.received = TokenBucket(bytes_per_s, clock)
+            self.sent = TokenBucket(bytes_per_s, clock)
 
 
 class RateLimited(Layer):
@@ -203,6 +205,26 @@ class RateLimited(Layer):
         paced = PacedStream(body, partial(self._pay, self._sent), _slice(self._sent))
         with _stopped_within(paced):
             return super().upload_part_stream(key, upload_id, part_number, paced, length, algorithm)
+
+    def put_object_stream(
+        self,
+        key: str,
+        body: SupportsRead,
+        length: int,
+        *,
+        upload: NewUpload,
+        content_md5: str,
+        condition: Condition | None = None,
+    ) -> Written:
+        """Write a whole object while it is read, no faster than agreed."""
+        stream = partial(
+            super().put_object_stream, upload=upload, content_md5=content_md5, condition=condition
+        )
+        if not self._sent:
+            return stream(key, body, length)
+        paced = PacedStream(body, partial(self._pay, self._sent), _slice(self._sent))
+        with _stopped_within(paced):
+            return stream(key, paced, length)
 
     @contextmanager
     def _sending(self, body: PartBody) -> Iterator[PartBody]:

@@ -21,7 +21,8 @@ from airflow_provider_s3resume.exceptions import (
 )
 from airflow_provider_s3resume.plan.objects import ALL_KEYS, KeyRange, ListedObject
 from airflow_provider_s3resume.storage._layer import Layer, StoreCall
-from airflow_provider_s3resume.storage.base import Express, ObjectStore, express_of, uri_of
+from airflow_provider_s3resume.storage.base import ObjectStore, uri_of
+from airflow_provider_s3resume.storage.express import Express, express_of
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

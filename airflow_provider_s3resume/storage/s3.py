@@ -69,7 +69,6 @@ from airflow_provider_s3resume.storage._s3_settings import (
 from airflow_provider_s3resume.storage.base import (
     Capabilities,
     Condition,
-    Express,
     NewUpload,
     PartBody,
     PartInfo,
@@ -77,6 +76,7 @@ from airflow_provider_s3resume.storage.base import (
     UploadInfo,
     Written,
 )
+from airflow_provider_s3resume.storage.express import Express
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -124,15 +124,12 @@ class S3Store:
             bucket_owner=self.settings.expected_bucket_owner,
             customer_key=key,
         )
-        self._calls = Calls(
-            client,
-            bucket,
-            common=self._common,
-            patience=self.settings.patience,
-            direct=open_direct(client, bucket, self.settings.patience)
-            if self.settings.direct
-            else None,
-        )
+        patience = self.settings.patience
+        direct = open_direct(client, bucket, patience) if self.settings.direct else None
+        if direct is None:
+            # botocore may read a body twice.
+            self._capabilities = replace(self._capabilities, streams_objects=False)
+        self._calls = Calls(client, bucket, common=self._common, patience=patience, direct=direct)
         self._express = self._calls.express(self._put_parameters)
 
     @property
@@ -149,6 +146,11 @@ class S3Store:
     def express(self) -> Express | None:
         """The store's part for small objects, if its calls can be made directly."""
         return self._express
+
+    @property
+    def bucket_owner(self) -> str | None:
+        """The account that the bucket has to belong to, as its connection says."""
+        return self.settings.expected_bucket_owner
 
     @property
     def server_side(self) -> S3Copying:
@@ -272,15 +274,36 @@ class S3Store:
     ) -> Written:
         """Write a whole object in one request."""
         parameters = self._put_parameters(key, upload, checksum, condition, content_md5)
-        answer = self._write(
-            "PutObject",
-            key,
-            condition,
-            Body=body,
-            raw_headers=raw_headers(upload),
-            **parameters,
-        )
-        self._common.check_written(answer, "PutObject", self._calls.subject(key))
+        return self._put(key, upload, condition, {"Body": body, **parameters})
+
+    def put_object_stream(
+        self,
+        key: str,
+        body: SupportsRead,
+        length: int,
+        *,
+        upload: NewUpload,
+        content_md5: str,
+        condition: Condition | None = None,
+    ) -> Written:
+        """Write a whole object while it is read.
+
+        :raises UnsupportedError: also where botocore makes the call: it may read a body twice.
+        """
+        operation = "PutObject"
+        if not (self.capabilities.streams_objects and self._calls.makes_directly(operation)):
+            detail = "objects are not written while they are read"
+            raise UnsupportedError(operation, self._calls.subject(key), detail)
+        parameters = self._put_parameters(key, upload, None, condition, content_md5)
+        sent = {"Body": StreamBody(body, length), "ContentLength": length}
+        return self._put(key, upload, condition, {**sent, **parameters})
+
+    def _put(
+        self, key: str, upload: NewUpload, condition: Condition | None, parameters: Parameters
+    ) -> Written:
+        operation, raw = "PutObject", raw_headers(upload)
+        answer = self._write(operation, key, condition, raw_headers=raw, **parameters)
+        self._common.check_written(answer, operation, self._calls.subject(key))
         return written(answer)
 
     def _put_parameters(

@@ -15,18 +15,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from airflow_provider_s3resume.exceptions import UnsupportedError
+
 if TYPE_CHECKING:
     from airflow_provider_s3resume.plan.objects import ByteRange, ObjectInfo, SourceIdentity
     from airflow_provider_s3resume.storage.base import Condition, NewUpload, Written
 
 
+class TakenForPutError(UnsupportedError):
+    """A service that knows nothing of copies took one for a PutObject: of no bytes."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """The object that a service is to copy, in whatever bucket of that service it is."""
+    """The object that a service is to copy, in whatever bucket of that service it is.
+
+    :param owner: account that its bucket has to belong to; the service refuses others.
+    """
 
     bucket: str
     key: str
     identity: SourceIdentity
+    owner: str | None = None
 
 
 class ServerSide(Protocol):
@@ -49,6 +59,7 @@ class ServerSide(Protocol):
             does not hold; a service does not say which.
         :raises ObjectNotFoundError: if the origin is gone, or nothing is there that ``condition``
             could hold for.
+        :raises TakenForPutError: if the answer names no copy: look at what was written then.
         """
 
     def copy_part(
@@ -66,4 +77,10 @@ class ServerSide(Protocol):
 def server_side_of(store: object) -> ServerSide | None:
     """Return a store's part for copies by its service, ``None`` if it has none."""
     found: ServerSide | None = getattr(store, "server_side", None)
+    return found
+
+
+def owner_of(store: object) -> str | None:
+    """Return the account that a store's bucket has to belong to, ``None`` if none is named."""
+    found: str | None = getattr(store, "bucket_owner", None)
     return found

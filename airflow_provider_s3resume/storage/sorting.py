@@ -26,13 +26,8 @@ from airflow_provider_s3resume.plan.objects import (
     key_bytes,
 )
 from airflow_provider_s3resume.storage._layer import Layer
-from airflow_provider_s3resume.storage.base import (
-    Capabilities,
-    Express,
-    ObjectStore,
-    express_of,
-    uri_of,
-)
+from airflow_provider_s3resume.storage.base import Capabilities, ObjectStore, uri_of
+from airflow_provider_s3resume.storage.express import Express, express_of
 
 RECORDS_IN_MEMORY: Final = 100_000
 _BLOCK: Final = 32 * 1024

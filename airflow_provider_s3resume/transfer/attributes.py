@@ -157,6 +157,16 @@ def _changed(context: CopyContext, entry: CopyEntry, info: ObjectInfo) -> Source
     )
 
 
+def is_marker(entry: CopyEntry, *, folds_keys: bool) -> bool:
+    """Tell whether an entry is the marker of a directory that may be there without one (c08).
+
+    Where keys are folded, a key that ends with a slash is a directory: it is there as soon as
+    something lies below, listed by nobody, and a condition takes it for an object.
+    """
+    empty = entry.size == 0 and not entry.target_there
+    return folds_keys and empty and entry.target_key.endswith("/")
+
+
 def condition_of(entry: CopyEntry, *, supported: bool) -> Condition | None:
     """Return the condition that the target must still be as the plan saw it (c18)."""
     if not supported or (entry.target_there and entry.target_etag is None):

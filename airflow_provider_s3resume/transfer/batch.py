@@ -12,19 +12,17 @@ import time
 import traceback
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_provider_s3resume.exceptions import (
     CopyStoppedError,
-    ObjectsFailedError,
     S3ResumeError,
     UnexpectedError,
 )
 from airflow_provider_s3resume.plan.manifest import BatchRef, CopyEntry, check_age
-from airflow_provider_s3resume.plan.parts import check_part_size
 from airflow_provider_s3resume.transfer.allocation import give_back_large_blocks
+from airflow_provider_s3resume.transfer.batch_result import result_of
 from airflow_provider_s3resume.transfer.checkpoints import CheckpointRecords
 from airflow_provider_s3resume.transfer.context import CopyContext
 from airflow_provider_s3resume.transfer.copier import copy_object
@@ -41,12 +39,11 @@ from airflow_provider_s3resume.transfer.loading import (
     load_outcomes,
     outcomes_name,
 )
-from airflow_provider_s3resume.transfer.options import check_fits
+from airflow_provider_s3resume.transfer.options import check_fits_target
 from airflow_provider_s3resume.transfer.outcomes import Outcome, Status
 from airflow_provider_s3resume.transfer.paces import Pace, Shared, pace_name, store_pace
 from airflow_provider_s3resume.transfer.pool import MemoryBudget, Workers
-from airflow_provider_s3resume.transfer.progress import Figures, Progress
-from airflow_provider_s3resume.transfer.reading_back import check_options
+from airflow_provider_s3resume.transfer.progress import Progress
 from airflow_provider_s3resume.transfer.server_side import decide, store_reasons
 from airflow_provider_s3resume.transfer.tuning import (
     MOST_THREADS,
@@ -56,64 +53,19 @@ from airflow_provider_s3resume.transfer.tuning import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from airflow_provider_s3resume.storage.base import ObjectStore
+    from airflow_provider_s3resume.transfer.batch_result import BatchResult
     from airflow_provider_s3resume.transfer.config import CopyConfig
+    from airflow_provider_s3resume.transfer.progress import Figures
     from airflow_provider_s3resume.transfer.state import StateLocation
     from airflow_provider_s3resume.transfer.stopping import StopSignal
 
 log = logging.getLogger(__name__)
 
 PROGRESS_S = 5.0
-NAMED_FAILURES = 5
 _SETTLE_S = 2.5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchResult:
-    """What became of a batch.
-
-    :param counts: status → objects.
-    """
-
-    index: int
-    outcomes_key: str
-    counts: Mapping[str, int]
-    figures: Figures
-    pace: Pace
-    failures: tuple[Outcome, ...]
-
-    def raise_for_failures(self) -> None:
-        """Return if every object landed.
-
-        :raises ObjectsFailedError: naming the first that failed, and why.
-        """
-        if not self.failures:
-            return
-        total = sum(self.counts.values())
-        named = "; ".join(f"{o.key!r}: {o.error}" for o in self.failures[:NAMED_FAILURES])
-        more = len(self.failures) - NAMED_FAILURES
-        tail = f"; and {more} more" if more > 0 else ""
-        raise ObjectsFailedError(
-            f"{len(self.failures)} of {total} objects of batch {self.index} failed, all others "
-            f"were dealt with: {named}{tail}",
-            retryable=any(outcome.retryable for outcome in self.failures),
-            kinds={o.error_kind for o in self.failures if o.retryable and o.error_kind},
-        )
-
-    def to_json_dict(self) -> dict[str, Any]:
-        """Return what goes into XCom: figures, no keys of objects."""
-        return {
-            "batch": self.index,
-            "outcomes": self.outcomes_key,
-            "counts": dict(self.counts),
-            "bytes_moved": self.figures.bytes_moved,
-            "parts_sent": self.figures.parts_sent,
-            "parts_kept": self.figures.parts_kept,
-            "failed": len(self.failures),
-            "pace": asdict(self.pace),
-        }
 
 
 def copy_batch(
@@ -136,9 +88,7 @@ def copy_batch(
     :raises CopyStoppedError: if told to stop; what was done is recorded.
     :returns: the result, failures included: see :meth:`BatchResult.raise_for_failures`.
     """
-    check_part_size(config.part_size, target.limits)
-    check_fits(config.options, target.capabilities)
-    check_options(config, target)
+    check_fits_target(config, target)
     manifest = load_manifest(state, ref.manifest)
     check_age(manifest, now=now, max_age_s=config.max_manifest_age_s)
     check_sides(manifest, source, target)
@@ -162,15 +112,19 @@ def copy_batch(
     pace = Pace.of(context, time.monotonic() - began, run.shared)
     store_pace(state, pace_name(ref.manifest, ref.index), pace)
     store_reasons(state, ref, context.by_service.reasons)
-    result = _result(ref, journal, context.progress.figures(), pace)
+    result = result_of(ref, journal, context.progress.figures(), pace)
+    _check_all_told(result, len(entries))
+    return result
+
+
+def _check_all_told(result: BatchResult, objects: int) -> None:
+    """See that nothing passes for done that nobody has told of (c40)."""
     told = sum(result.counts.values())
-    if told != len(entries):
-        # Nothing may pass for done that nobody has told of (c40).
+    if told != objects:
         raise UnexpectedError(
-            f"batch {ref.index} has {len(entries)} objects, and of {told} it is known what became "
+            f"batch {result.index} has {objects} objects, and of {told} it is known what became "
             "of them; another attempt copies what is missing"
         )
-    return result
 
 
 def _context_of(
@@ -218,21 +172,6 @@ def _threads(given: int | None, room: int, target: ObjectStore) -> Tuner:
 def _known_checkpoints(state: StateLocation) -> frozenset[str]:
     prefix = state.prefix + "checkpoints/"
     return frozenset(o.key.removeprefix(state.prefix) for o in state.store.list_objects(prefix))
-
-
-def _result(ref: BatchRef, journal: Journal, figures: Figures, pace: Pace) -> BatchResult:
-    outcomes = journal.outcomes()
-    counts: dict[str, int] = {}
-    for outcome in outcomes:
-        counts[outcome.status.value] = counts.get(outcome.status.value, 0) + 1
-    return BatchResult(
-        index=ref.index,
-        outcomes_key=journal.name,
-        counts=counts,
-        figures=figures,
-        pace=pace,
-        failures=tuple(o for o in outcomes if o.status is Status.FAILED),
-    )
 
 
 class _Run:

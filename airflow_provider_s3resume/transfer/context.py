@@ -35,15 +35,19 @@ class ChecksumVerdict:
     :param asking: held by whoever finds that out for all.
     :param streams: the same of those that follow a part's bytes; whoever holds ``on_trial`` finds
         that out.
+    :param streams_objects: nothing speaks against writing whole objects while they are read.
+    :param streams_given_up: so many of those writes were given up since one succeeded.
     """
 
     kept: bool | None = None
     streams: bool | None = None
+    streams_objects: bool = True
+    streams_given_up: int = 0
     framed: bool = False
 
     def __init__(self) -> None:
-        self.on_trial = threading.Lock()
-        self.asking = threading.Lock()
+        self.on_trial: threading.Lock = threading.Lock()
+        self.asking: threading.Lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

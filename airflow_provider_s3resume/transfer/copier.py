@@ -22,6 +22,7 @@ from airflow_provider_s3resume.transfer.absence import LISTED_ALL_THE_SAME, list
 from airflow_provider_s3resume.transfer.checkpoints import CheckpointRecords, Stored
 from airflow_provider_s3resume.transfer.cleanup import abort_uploads_of
 from airflow_provider_s3resume.transfer.config import OnSourceChange
+from airflow_provider_s3resume.transfer.context import Landed
 from airflow_provider_s3resume.transfer.lookups import lookups_of
 from airflow_provider_s3resume.transfer.multipart import copy_multipart
 from airflow_provider_s3resume.transfer.outcomes import Outcome, Proof, Status
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_s3resume.plan.manifest import CopyEntry
     from airflow_provider_s3resume.plan.objects import ObjectInfo
-    from airflow_provider_s3resume.transfer.context import CopyContext, Landed
+    from airflow_provider_s3resume.transfer.context import CopyContext
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +84,7 @@ def _copy(
     context: CopyContext, entry: CopyEntry, identity: SourceIdentity, *, planned: bool
 ) -> Outcome:
     check_object_size(entry.key, identity.size, context.target.limits)
+    entry = context.by_service.as_left(entry)
     if identity.size and not (identity.etag or identity.version_id):
         uri = uri_of(context.source, entry.key)
         detail = "the source gives neither an ETag nor a version: ranges of it could be mixed"
@@ -93,8 +95,11 @@ def _copy(
         single = False
     elif _copies_whole(context, entry, identity):
         info = _head(context, source, planned=planned)
-        landed = copy_by_service(context, entry, source, info)
-        landed = landed and _cleared(context, entry, landed, planned=planned)
+        done = copy_by_service(context, entry, source, info)
+        if isinstance(done, Landed):
+            landed = _cleared(context, entry, done, planned=planned)
+        else:
+            entry = done
     if landed is None and single:
         landed = copy_single(context, entry, source)
         landed = _cleared(context, entry, landed, planned=planned)

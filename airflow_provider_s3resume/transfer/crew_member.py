@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from airflow_provider_s3resume.exceptions import S3ResumeError, TransientStoreError
+from airflow_provider_s3resume.plan.parts import KIB
 from airflow_provider_s3resume.transfer.crew_pipes import END, SIGN_EVERY_S, Told
 from airflow_provider_s3resume.transfer.express import Lane, express_sides
 from airflow_provider_s3resume.transfer.pool import MemoryBudget, Workers
@@ -30,8 +31,11 @@ if TYPE_CHECKING:
     from airflow_provider_s3resume.transfer.outcomes import Outcome
 
 _FIRST_AT_ONCE: Final = OBJECTS // 2
-"""What each begins with: there are others, and connections that are not needed cost more than they
-bring."""
+"""What each begins with where answers take long; there are others."""
+_FEW_BYTES: Final = 256 * KIB
+_LEAST_FEW: Final = 4
+"""So many bytes under way, and so many objects, keep a processor busy where they do not: each more
+is two connections more, and over TLS these take as long to make as some objects to copy."""
 _GARBAGE: Final = 20_000
 """New objects after which a process looks for garbage: 700, as usual, take 4 % of its time."""
 _FINISHERS: Final = 2
@@ -103,7 +107,12 @@ class Member:
             budget=budget,
             stop=StopSignal(),
             progress=Progress(),
-            objects=Tuner(share.objects, first=_FIRST_AT_ONCE, most=budget.most_objects),
+            objects=Tuner(
+                share.objects,
+                first=_FIRST_AT_ONCE,
+                most=budget.most_objects,
+                few=max(_LEAST_FEW, _FEW_BYTES // max(1, work.mean_size)),
+            ),
         )
         self._work = work
         self._told = told

@@ -37,6 +37,8 @@ class Work:
 
     def __init__(self, entries: Sequence[CopyEntry]) -> None:
         self._entries = entries
+        # Here, as a forked process that looks at all of them has a copy of all of their memory.
+        self.mean_size: int = sum(entry.size for entry in entries) // max(1, len(entries))
         self._reading, self._writing = os.pipe()
         room = fcntl.fcntl(self._writing, fcntl.F_GETPIPE_SZ) // _NUMBER
         self._chunk = max(_CHUNK, -(-len(entries) // room))

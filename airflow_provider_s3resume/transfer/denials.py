@@ -18,6 +18,7 @@ _OF_SOURCES: Final = frozenset({"GetObject", "GetObjectTagging"})
 _LISTING: Final = "ListObjectsV2"
 _STATE: Final = ("state_conn_id", "target_conn_id")
 """By default the state location has the target's."""
+_TARGET: Final = ("target_conn_id",)
 
 _ADVICE: Final = "docs/features.md names the actions that it needs)"
 
@@ -31,7 +32,16 @@ def error_text(context: CopyContext, entry: CopyEntry, error: S3ResumeError) -> 
 
 def refusal_at_state(error: AccessDeniedError) -> AccessDeniedError:
     """Return a refusal with the parameters of the connection that the state location has."""
-    return AccessDeniedError(error.operation, error.subject, f"{error.detail}{_met_by(_STATE)}")
+    return _refusal(error, _STATE)
+
+
+def refusal_at_target(error: AccessDeniedError) -> AccessDeniedError:
+    """Return a refusal of the source's object that the target's connection met."""
+    return _refusal(error, _TARGET)
+
+
+def _refusal(error: AccessDeniedError, names: Iterable[str]) -> AccessDeniedError:
+    return AccessDeniedError(error.operation, error.subject, f"{error.detail}{_met_by(names)}")
 
 
 def _met_by(names: Iterable[str]) -> str:

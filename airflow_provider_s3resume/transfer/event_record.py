@@ -199,3 +199,24 @@ def load_figures(state: StateLocation, manifest_key: str) -> dict[str, Any]:
     """
     text = state.read_text(figures_name(manifest_key))
     return {} if text is None else loads(text, what="figures of events")
+
+
+# --- which messages a plan is of ----------------------------------------------------------------
+
+
+def _taken_from_name(manifest_key: str) -> str:
+    return f"{manifest_key.rpartition('/')[0]}/taken_from.txt"
+
+
+def note_taken(state: StateLocation, manifest_key: str, name: str) -> None:
+    """Keep which messages a plan was made of, by the name of their file."""
+    state.write_text(_taken_from_name(manifest_key), name)
+
+
+def is_plan_of(state: StateLocation, manifest_key: str, name: str) -> bool:
+    """Tell whether a plan was made of the messages in this file.
+
+    Where tasks are cleared, the plan of an earlier attempt may be at hand: it has not looked at
+    what these messages name, even if they name the same keys (c40).
+    """
+    return state.read_text(_taken_from_name(manifest_key)) == name

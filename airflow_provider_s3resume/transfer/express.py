@@ -2,7 +2,7 @@
 
 A copy of a small object spends its time waiting, and threads that wait cost more than the copy
 itself: each wake-up takes the interpreter's lock from another. So here one thread begins calls and
-goes on with those that have something to read (``storage.base.Express``).
+goes on with those that have something to read (``storage.express``).
 
 It takes the way on which everything is as expected, with the same digests, conditions and checks as
 ``transfer.single`` (it uses them). Whatever is not as expected, from a lost connection to an object
@@ -28,7 +28,7 @@ from airflow_provider_s3resume.exceptions import (
     RangeMismatchError,
     S3ResumeError,
 )
-from airflow_provider_s3resume.storage.base import express_of
+from airflow_provider_s3resume.storage.express import express_of
 from airflow_provider_s3resume.transfer.copier import outcome_of, smallness
 from airflow_provider_s3resume.transfer.pool import Workers
 from airflow_provider_s3resume.transfer.reading import ExactSource
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from airflow_provider_s3resume.plan.manifest import CopyEntry
-    from airflow_provider_s3resume.storage.base import Exchange, Express, Line, ObjectStore
+    from airflow_provider_s3resume.storage.base import ObjectStore
+    from airflow_provider_s3resume.storage.express import Exchange, Express, Line
     from airflow_provider_s3resume.transfer.context import CopyContext
     from airflow_provider_s3resume.transfer.outcomes import Outcome
 

@@ -8,28 +8,27 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from airflow_provider_s3resume.exceptions import S3ResumeError
-from airflow_provider_s3resume.plan.archives import OnArchived
-from airflow_provider_s3resume.plan.diff import Criterion, ProvenPair, Reason, Verb, diff
+from airflow_provider_s3resume.plan.diff import ProvenPair, Reason, Verb, diff
 from airflow_provider_s3resume.plan.digests import Match, compare_etags
-from airflow_provider_s3resume.plan.manifest import Manifest, Side, dumps, loads
+from airflow_provider_s3resume.plan.manifest import dumps, loads
 from airflow_provider_s3resume.plan.messages import KeyFate, KeyState
 from airflow_provider_s3resume.plan.objects import key_bytes
-from airflow_provider_s3resume.storage.base import uri_of
 from airflow_provider_s3resume.transfer.absence import LISTED_ALL_THE_SAME, listed_exactly
-from airflow_provider_s3resume.transfer.archived import without_archived
+from airflow_provider_s3resume.transfer.checking import sides_of
 from airflow_provider_s3resume.transfer.comparing import Comparison, listed_by_head
 from airflow_provider_s3resume.transfer.loading import OutcomesReader, load_manifest
-from airflow_provider_s3resume.transfer.metadata import with_metadata
+from airflow_provider_s3resume.transfer.looking_closer import looked_closer
 from airflow_provider_s3resume.transfer.outcomes import LANDED, Status
-from airflow_provider_s3resume.transfer.planning import UNKNOWN_COST, rules_of, run_prefix
 from airflow_provider_s3resume.transfer.pool import Workers
 from airflow_provider_s3resume.transfer.probing import check_provable
-from airflow_provider_s3resume.transfer.storing import PlanWriter
+from airflow_provider_s3resume.transfer.state import run_prefix
+from airflow_provider_s3resume.transfer.storing import PlanWriter, manifest_of_named
+from airflow_provider_s3resume.transfer.target_rules import rules_of
 from airflow_provider_s3resume.transfer.verification import (
     VerificationSummary,
     proofs_prefix,
@@ -39,10 +38,12 @@ from airflow_provider_s3resume.transfer.verification import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from airflow_provider_s3resume.plan.archives import OnArchived
     from airflow_provider_s3resume.plan.diff import Action
+    from airflow_provider_s3resume.plan.manifest import Manifest
     from airflow_provider_s3resume.plan.objects import ListedObject
     from airflow_provider_s3resume.storage.base import ObjectStore
-    from airflow_provider_s3resume.transfer.planning import PlanRequest
+    from airflow_provider_s3resume.transfer.plan_request import PlanRequest
     from airflow_provider_s3resume.transfer.state import StateLocation
     from airflow_provider_s3resume.transfer.stopping import StopSignal
 
@@ -112,35 +113,22 @@ def plan_keys(
     )
     found = _ask(comparison, sorted(set(keys), key=key_bytes))
     with PlanWriter(state, run_prefix(request.run_id)) as writer:
-        for action in _actions(comparison, found, proven, request.archived):
-            writer.take(action)
-            fate = _fate_of(action)
-            if fate is not None:
-                found.fates[action.key] = fate
+        _take_all(writer, _actions(comparison, found, proven, request.archived), found.fates)
         writer.forget_earlier()
-        batches = writer.write_batches(request.batch_limits)
-        manifest = Manifest(
-            run_id=request.run_id,
-            created=now,
-            source=sides.source,
-            target=sides.target,
-            # Not the rule: such a plan has not looked at every key, and must not pass for one.
-            rule=Reason.ASKED_FOR.value,
-            counts=dict(sorted(writer.counts.items())),
-            copy_objects=writer.copy_objects,
-            copy_bytes=writer.copy_bytes,
-            # Between two named keys there may be any number of others.
-            batches=tuple(replace(ref, listed=UNKNOWN_COST) for ref in batches),
-            noted=writer.write_noted(),
-            partial=True,
-        )
-    lines = [
-        dumps({"key": key, "state": fate.state.value, "reason": fate.reason}) + "\n"
-        for key, fate in sorted(found.fates.items())
-    ]
-    state.write_text(_fates_name(writer.manifest_key), "".join(lines))
+        limits, counts = request.batch_limits, dict(sorted(writer.counts.items()))
+        manifest = manifest_of_named(writer, sides, request.run_id, limits, counts, now=now)
+    _store_fates(state, writer.manifest_key, found.fates)
     state.write_text(writer.manifest_key, manifest.to_json())
     return NamedPlan(manifest_key=writer.manifest_key, manifest=manifest, fates=found.fates)
+
+
+def _take_all(writer: PlanWriter, actions: Iterator[Action], fates: dict[str, KeyFate]) -> None:
+    """Keep what has to be kept of all actions, and note the fates that they settle."""
+    for action in actions:
+        writer.take(action)
+        fate = _fate_of(action)
+        if fate is not None:
+            fates[action.key] = fate
 
 
 def _actions(
@@ -156,11 +144,7 @@ def _actions(
         rules=comparison.rules,
         proven=[pair for pair in pairs if pair.key.startswith(prefix)],
     )
-    if Criterion.METADATA in comparison.rule.criteria:
-        actions = with_metadata(actions, comparison.source, comparison.target)
-    if archived is OnArchived.TRY:
-        return actions
-    return without_archived(actions, comparison.source, comparison.stop)
+    return looked_closer(actions, comparison, archived)
 
 
 def _ask(comparison: Comparison, keys: list[str]) -> _Found:
@@ -229,6 +213,14 @@ def _fate_of(action: Action) -> KeyFate | None:
 
 def _fates_name(manifest_key: str) -> str:
     return f"{manifest_key.rpartition('/')[0]}/named.jsonl"
+
+
+def _store_fates(state: StateLocation, manifest_key: str, fates: Mapping[str, KeyFate]) -> None:
+    lines = [
+        dumps({"key": key, "state": fate.state.value, "reason": fate.reason}) + "\n"
+        for key, fate in sorted(fates.items())
+    ]
+    state.write_text(_fates_name(manifest_key), "".join(lines))
 
 
 def fates_of(state: StateLocation, manifest_key: str) -> dict[str, KeyFate]:
@@ -306,19 +298,3 @@ def counts_of(fates: Mapping[str, KeyFate]) -> dict[str, int]:
     """Return how many keys are in which state."""
     counts = Counter(fate.state.value for fate in fates.values())
     return {state.value: counts[state.value] for state in KeyState}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NamedSides:
-    """Both sides of a plan of named keys."""
-
-    source: Side
-    target: Side
-
-
-def sides_of(source: ObjectStore, target: ObjectStore, request: PlanRequest) -> NamedSides:
-    """Return what the records of a pair of sides are kept under."""
-    return NamedSides(
-        source=Side(service=source.service, uri=uri_of(source, request.source_prefix)),
-        target=Side(service=target.service, uri=uri_of(target, request.target_prefix)),
-    )

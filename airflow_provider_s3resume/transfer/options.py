@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from airflow_provider_s3resume.exceptions import InvalidInputError
+from airflow_provider_s3resume.plan.parts import check_part_size
 from airflow_provider_s3resume.plan.storage_classes import SOURCE, is_class
 from airflow_provider_s3resume.plan.written import ACLS, DSSE, ENCRYPTIONS, KMS
 from airflow_provider_s3resume.storage.base import WriteOptions, uri_of
@@ -14,7 +15,8 @@ from airflow_provider_s3resume.storage.base import WriteOptions, uri_of
 if TYPE_CHECKING:
     from airflow_provider_s3resume.plan.manifest import CopyEntry
     from airflow_provider_s3resume.plan.objects import ObjectInfo
-    from airflow_provider_s3resume.storage.base import Capabilities
+    from airflow_provider_s3resume.storage.base import Capabilities, ObjectStore
+    from airflow_provider_s3resume.transfer.config import CopyConfig
     from airflow_provider_s3resume.transfer.context import CopyContext
 
 
@@ -55,6 +57,29 @@ def check_fits(options: WriteOptions, capabilities: Capabilities) -> None:
             "no encryption beside that with the customer-provided key of the target's connection"
         )
         raise InvalidInputError("encryption", found=options.encryption, accepted=accepted)
+
+
+def check_fits_target(config: CopyConfig, target: ObjectStore) -> None:
+    """Refuse a configuration that no object at the target can have, before any object is read.
+
+    :raises InvalidInputError: naming the parameter.
+    """
+    check_part_size(config.part_size, target.limits)
+    check_fits(config.options, target.capabilities)
+    if not target.capabilities.keeps_attributes:
+        _check_nothing_is_asked(config)
+
+
+def _check_nothing_is_asked(config: CopyConfig) -> None:
+    """Refuse what is asked of every written object where no object can have it (c19)."""
+    names = ("storage_class", "acl", "encryption", "kms_key_id", "bucket_key")
+    asked = {name: getattr(config.options, name) for name in names}
+    if config.storage_classes is not None:
+        asked["storage_class"] = SOURCE
+    for name, found in asked.items():
+        if found is not None:
+            accepted = "nothing for a target that is a folder"
+            raise InvalidInputError(name, found=found, accepted=accepted)
 
 
 def options_of(context: CopyContext, entry: CopyEntry, info: ObjectInfo) -> WriteOptions:

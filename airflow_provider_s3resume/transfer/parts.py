@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future, wait
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -12,31 +12,25 @@ from typing import TYPE_CHECKING, TypeVar
 
 from airflow_provider_s3resume.exceptions import (
     BucketNotFoundError,
-    CopyStoppedError,
     CredentialsExpiredError,
     InvalidInputError,
-    ListingError,
     ObjectNotFoundError,
-    S3ResumeError,
     StoreError,
     ThrottledError,
     TransientStoreError,
     UploadNotFoundError,
-    VerificationError,
 )
 from airflow_provider_s3resume.plan.digests import ChecksumAlgorithm, normal_etag
-from airflow_provider_s3resume.plan.parts import MIB
 from airflow_provider_s3resume.plan.resume import ListedPart, PartRecord
-from airflow_provider_s3resume.storage.base import uri_of
+from airflow_provider_s3resume.transfer.arrivals import Arrivals
 from airflow_provider_s3resume.transfer.hashing import Hasher, hex_of, md5_hex
-from airflow_provider_s3resume.transfer.proving import PLAIN_ENCRYPTION
+from airflow_provider_s3resume.transfer.part_jobs import PartJobs
 from airflow_provider_s3resume.transfer.reading import READ_STEP, STREAM_BUFFER, StreamBody
 from airflow_provider_s3resume.transfer.service_copy import PartCopies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from airflow_provider_s3resume.plan.digests import Checksum
     from airflow_provider_s3resume.plan.objects import ByteRange
     from airflow_provider_s3resume.plan.parts import PartLayout
     from airflow_provider_s3resume.transfer.context import CopyContext
@@ -56,10 +50,6 @@ _THROTTLED_S = 600.0
 """How long throttled tries of a streamed part do not count; the store's layers pace them."""
 
 _POLL_S = 0.5
-_SMALL = 4 * MIB
-
-_SETTLE_S = 1.0
-"""How long requests under way may take to end after a stop; what lands later is read again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +93,8 @@ class PartMover:
         self._moved = moved
         self._ranges = dict(destination.layout.ranges())
         self._service = PartCopies(context, self._source, target_key, self._upload_id, algorithm)
+        self._arrivals = Arrivals(context, target_key, self._upload_id)
+        self._jobs = PartJobs(context, stop)
         self._ahead: dict[int, Future[None]] = {}
 
     def send_all(self, missing: Iterable[int]) -> None:
@@ -116,7 +108,7 @@ class PartMover:
         """
         ahead, self._ahead = self._ahead, {}
         jobs = [_job(self._send, number) for number in missing if number not in ahead]
-        self._run_all(jobs, set(ahead.values()))
+        self._jobs.run_all(jobs, set(ahead.values()))
 
     def read_ahead(self, missing: Iterable[int]) -> None:
         """Let threads that are free read the first parts; they are sent when the upload has begun.
@@ -131,7 +123,7 @@ class PartMover:
         """End what reads ahead: there will be no upload."""
         self._stop.stop(reason)
         self._upload.cancel()
-        self._settle(set(self._ahead.values()), [])
+        self._jobs.settle(self._ahead.values())
 
     def reread_all(self, parts: Iterable[ListedPart]) -> list[ListedPart]:
         """Prove parts that the target holds unrecorded, by reading their source ranges again.
@@ -145,48 +137,8 @@ class PartMover:
             if not self._prove(part):
                 unproven.append(part)
 
-        self._run_all([_job(prove, part) for part in parts])
+        self._jobs.run_all([_job(prove, part) for part in parts])
         return unproven
-
-    def _run_all(
-        self, jobs: Iterable[Callable[[], None]], running: set[Future[None]] | None = None
-    ) -> None:
-        running = running or set()
-        failures: list[BaseException] = []
-        for job in jobs:
-            if failures or self._stop.is_set():
-                break
-            running.add(self._context.workers.submit(job))
-            if len(running) >= 2 * self._context.parts.allowed:
-                running = self._collect(running, failures)
-        while running and not self._stop.is_set():
-            running = self._collect(running, failures)
-        self._settle(running, failures)
-        # What else fails because everything stops is of no interest.
-        self._context.stop.check()
-        if failures:
-            raise min(failures, key=_weight)
-        self._stop.check()
-
-    def _collect(
-        self, running: set[Future[None]], failures: list[BaseException]
-    ) -> set[Future[None]]:
-        done, left = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
-        for future in done:
-            error = future.exception()
-            if error is None:
-                continue
-            failures.append(error)
-            if not (isinstance(error, S3ResumeError) and error.retryable):
-                self._stop.stop(f"another part failed: {error}")
-        return left
-
-    def _settle(self, running: set[Future[None]], failures: list[BaseException]) -> None:
-        for future in running:
-            future.cancel()
-        done, _ = wait(running, timeout=_SETTLE_S)
-        ended = [future.exception() for future in done if not future.cancelled()]
-        failures.extend(error for error in ended if error is not None)
 
     def _send(self, number: int) -> None:
         self._stop.check()
@@ -221,7 +173,7 @@ class PartMover:
             return None
         try:
             part = self._stream_once(number, byte_range, trailer, on_trial=on_trial)
-            return part if self._keeps_streams(part) else None
+            return part if self._arrivals.keeps_streams(part) else None
         except StoreError as error:
             self._stop.check()
             if error.operation != "UploadPart" or isinstance(error, _NOT_OF_STREAMS):
@@ -235,33 +187,6 @@ class PartMover:
         finally:
             if on_trial:
                 verdict.on_trial.release()
-
-    def _keeps_streams(self, part: PartRecord) -> bool:
-        """Tell whether streamed parts are at the target as they were meant to be.
-
-        A service that does not know of trailers may keep their frames as if they were bytes, so the
-        first one is looked at in ListParts.
-        """
-        verdict = self._context.verdict
-        if verdict.streams is None:
-            with verdict.asking:
-                self._look_at(part.part_number, part.checksum, streamed=part.size)
-        if verdict.streams is False:
-            log.info("%s keeps no trailers: parts are held", self._context.target.bucket)
-        return bool(verdict.streams)
-
-    def _look_at(self, number: int, checksum: str | None, *, streamed: int | None) -> None:
-        """Find out, in ListParts, what the target keeps of a part.
-
-        :param streamed: its size, if its checksum followed it.
-        """
-        verdict = self._context.verdict
-        listed = self._context.target.list_parts(self._key, self._upload_id())
-        found = {(part.size, part.checksum) for part in listed if part.part_number == number}
-        verdict.kept = checksum in {shown for _, shown in found}
-        if streamed is not None:
-            verdict.framed = bool(found) and streamed not in {size for size, _ in found}
-            verdict.streams = (streamed, checksum) in found
 
     def _trailer(self) -> ChecksumAlgorithm | None:
         """Return the checksum that can follow a part's bytes, if one can."""
@@ -277,10 +202,10 @@ class PartMover:
         upload_id = self._upload_id()
         self._stop.check()
         etag = self._context.target.upload_part(self._key, upload_id, number, view, checksum)
-        if not self._is_its_md5(etag, view) and (
-            self._only_etag_tells(number, checksum) and normal_etag(etag) != md5_hex(view)
+        if not self._arrivals.is_its_md5(etag, view) and (
+            self._arrivals.only_etag_tells(number, checksum) and normal_etag(etag) != md5_hex(view)
         ):
-            raise self._etag_differs(number)
+            raise self._arrivals.etag_differs(number)
         return PartRecord(
             part_number=number,
             size=byte_range.length,
@@ -288,15 +213,6 @@ class PartMover:
             checksum=checksum.value if checksum else None,
             source_checksum=_value_of(beside),
         )
-
-    def _is_its_md5(self, etag: str, view: memoryview) -> bool:
-        """Tell, while another thread asks what else tells what arrived, whether an ETag does.
-
-        Of a small part that is known sooner than the answer to the other thread is there.
-        """
-        verdict = self._context.verdict
-        is_asked = verdict.kept is None and verdict.asking.locked()
-        return is_asked and len(view) <= _SMALL and normal_etag(etag) == md5_hex(view)
 
     def _beside(self) -> Hasher | None:
         """Return what computes the source's own kind of digest, in the same pass."""
@@ -310,7 +226,7 @@ class PartMover:
         """
         capabilities = self._context.target.capabilities
         trailer = self._trailer()
-        if not capabilities.streams_parts or (trailer is None and not self._md5_etags()):
+        if not capabilities.streams_parts or (trailer is None and not self._arrivals.md5_etags()):
             raise InvalidInputError(
                 "memory_budget",
                 found=self._context.budget.total,
@@ -356,12 +272,12 @@ class PartMover:
         followed = recorded.checksum() if trailer else None
         if (
             not unneeded
-            and self._only_etag_tells(number, followed, streamed=byte_range.length)
+            and self._arrivals.only_etag_tells(number, followed, streamed=byte_range.length)
             and normal_etag(etag) != hex_of(compared.checksum())
             # On trial frames that were kept as bytes are no surprise: it is sent again, held.
             and not (on_trial and self._context.verdict.framed)
         ):
-            raise self._etag_differs(number)
+            raise self._arrivals.etag_differs(number)
         return PartRecord(
             part_number=number,
             size=byte_range.length,
@@ -389,51 +305,9 @@ class PartMover:
                     raise body.error from None
                 raise
 
-    def _only_etag_tells(
-        self, number: int, checksum: Checksum | None, *, streamed: int | None = None
-    ) -> bool:
-        """Tell whether a part's ETag is all that says what arrived, and should be its MD5.
-
-        A service may take a checksum header and ignore it without a word; one that does not shows
-        the checksum in ListParts. That is asked once in a task.
-        """
-        if not self._md5_etags():
-            return False
-        if checksum is None:
-            return True
-        if checksum.algorithm is ChecksumAlgorithm.MD5:
-            return False  # No service lists it; Content-MD5 is as old as S3.
-        verdict = self._context.verdict
-        if verdict.kept is None:
-            # Whoever comes meanwhile waits for the answer, which it would get no sooner itself.
-            with verdict.asking:
-                if not self._found_kept(number, checksum, streamed):
-                    return True
-        return not verdict.kept
-
-    def _found_kept(self, number: int, checksum: Checksum, streamed: int | None) -> bool:
-        """Ask whether the target keeps checksums, if nobody has; tell whether it answered."""
-        if self._context.verdict.kept is not None:
-            return True
-        try:
-            self._look_at(number, checksum.value, streamed=streamed)
-        except ListingError:
-            return False
-        if not self._context.verdict.kept:
-            bucket = self._context.target.bucket
-            log.info("%s shows no checksums of parts: MD5s are compared too", bucket)
-        return True
-
-    def _etag_differs(self, number: int) -> VerificationError:
-        return self._differs(
-            number,
-            "the target's ETag is not the MD5 of what was sent; if the service makes ETags in "
-            "another way, set md5_etags to false in its connection",
-        )
-
     def _prove(self, part: ListedPart) -> bool:
         """Compare a part with its source range; False if nothing of them can be compared."""
-        if (part.checksum is None or self._algorithm is None) and not self._md5_etags():
+        if (part.checksum is None or self._algorithm is None) and not self._arrivals.md5_etags():
             return False
         self._stop.check()
         byte_range = self._ranges[part.part_number]
@@ -445,7 +319,7 @@ class PartMover:
         mine = values[self._algorithm].value if self._algorithm else None
         same_checksum = part.checksum is not None and part.checksum == mine
         if not same_checksum and normal_etag(part.etag) != hex_of(values[ChecksumAlgorithm.MD5]):
-            raise self._differs(part.part_number, "it is not what its source range is")
+            raise self._arrivals.differs(part.part_number, "it is not what its source range is")
         beside = self._source_algorithm
         self._record().acknowledge(
             PartRecord(
@@ -458,11 +332,6 @@ class PartMover:
         )
         self._context.progress.add(parts_kept=1, parts_reread=1)
         return True
-
-    def _md5_etags(self) -> bool:
-        """Tell whether the ETags of the parts that are sent should be their MD5s."""
-        encryption = self._context.config.options.encryption
-        return self._context.target.capabilities.md5_etags and encryption in PLAIN_ENCRYPTION
 
     def _record(self) -> UploadRecord:
         """Return the record of the upload, waiting until it has begun."""
@@ -480,17 +349,6 @@ class PartMover:
             msg = "no upload was created"
             raise AssertionError(msg)
         return upload_id
-
-    def _differs(self, number: int, why: str) -> VerificationError:
-        uri = uri_of(self._context.target, self._key)
-        return VerificationError(f"{uri}: part {number}: {why}")
-
-
-def _weight(failure: BaseException) -> int:
-    """Order failures: those that stopped the others come before what the stop itself caused."""
-    if isinstance(failure, CopyStoppedError):
-        return 2
-    return int(isinstance(failure, S3ResumeError) and failure.retryable)
 
 
 def _job(function: Callable[[_Argument], None], argument: _Argument) -> Callable[[], None]:

@@ -33,7 +33,7 @@ class MemoryBudget:
 
     def __init__(self, total: int) -> None:
         self.total = total
-        self.peak = 0
+        self.peak: int = 0
         self._used = 0
         self._changed = threading.Condition()
         self._waiting: deque[object] = deque()

@@ -6,7 +6,11 @@ import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_provider_s3resume.exceptions import ObjectNotFoundError, VerificationError
+from airflow_provider_s3resume.exceptions import (
+    ObjectNotFoundError,
+    TargetChangedError,
+    VerificationError,
+)
 from airflow_provider_s3resume.plan.digests import (
     COMBINABLE,
     Checksum,
@@ -30,6 +34,7 @@ from airflow_provider_s3resume.transfer.outcomes import Proof
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from airflow_provider_s3resume.plan.manifest import CopyEntry
     from airflow_provider_s3resume.plan.objects import ObjectInfo
     from airflow_provider_s3resume.plan.parts import PartLayout
     from airflow_provider_s3resume.plan.resume import PartRecord
@@ -288,6 +293,16 @@ def is_expected(found: ObjectInfo | None, expected: Expected) -> bool:
         return True
     ours = [expected.checksum] if expected.checksum is not None else []
     return compare_checksums(found.checksums, ours) is Match.SAME
+
+
+def target_changed(uri: str, entry: CopyEntry, found: ObjectInfo | None) -> TargetChangedError:
+    """Return the error that says that the target is not what the plan saw."""
+    seen = f"ETag {found.etag}, {found.size} bytes" if found else "no object"
+    planned = f"ETag {entry.target_etag}" if entry.target_there else "no object"
+    return TargetChangedError(
+        f"{uri}: found {seen}, the plan saw {planned}; it was not replaced. The next plan looks "
+        "again"
+    )
 
 
 def check_landed(

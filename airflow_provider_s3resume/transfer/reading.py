@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from airflow_provider_s3resume.exceptions import (
@@ -18,7 +19,7 @@ from airflow_provider_s3resume.plan.parts import MIB
 from airflow_provider_s3resume.storage.base import uri_of
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from airflow_provider_s3resume.plan.objects import ObjectInfo, SourceIdentity
     from airflow_provider_s3resume.storage.base import ObjectStore, PartInfo, RangeReader
@@ -95,21 +96,60 @@ class ExactSource:
                 self._going_on(byte_range.start + done, error)
                 self._stop.wait(_FIRST_WAIT_S * 2**breaks)
 
-    def whole(self, view: memoryview) -> ObjectInfo:
-        """Read an object whole into ``view``; return its headers, from the same answer."""
+    def whole(
+        self,
+        view: memoryview,
+        hashers_for: Callable[[ObjectInfo], Sequence[Hasher]] = lambda _: (),
+    ) -> ObjectInfo:
+        """Read an object whole into ``view``; return its headers, from the same answer.
+
+        :param hashers_for: returns what is to be fed, in order, with an object of these headers.
+        """
         with self._open(None) as reader, self._stop.watching(reader):
             info = reader.info
+            hashers = hashers_for(info)
             filled = 0
             try:
-                while filled < len(view) and (n := reader.readinto(view[filled:])):
-                    filled += n
+                while filled < len(view):
+                    piece = view[filled : filled + READ_STEP]
+                    if not (count := reader.readinto(piece)):
+                        break
+                    filled += count
+                    for hasher in hashers:
+                        hasher.update(piece[:count])
             except TransientStoreError as error:
                 self._stop.check()
                 self._going_on(filled, error)
         if filled < len(view):
             rest = ByteRange(start=filled, stop=len(view))
-            self.read(rest, view[filled:])
+            self.read(rest, view[filled:], *hashers)
         return info
+
+    @contextmanager
+    def streaming(self, buffer: memoryview) -> Iterator[tuple[ObjectInfo, Iterator[memoryview]]]:
+        """Open an object for a ``with`` block: its headers, and from the same answer its bytes.
+
+        The bytes come as from :meth:`chunks`, in pieces that lie in ``buffer``.
+        """
+        with (
+            self._open(None) as reader,
+            self._stop.watching(reader),
+            closing(self._from(reader, buffer)) as chunks,
+        ):
+            yield reader.info, chunks
+
+    def _from(self, reader: RangeReader, buffer: memoryview) -> Generator[memoryview]:
+        """Yield an object from its start, and from where ``reader`` breaks on new connections."""
+        done, size = 0, self.identity.size
+        try:
+            for piece in self._drain(reader, buffer, 0, size):
+                done += len(piece)
+                yield piece
+        except TransientStoreError as error:
+            self._stop.check()
+            self._going_on(done, error)
+            reader.close()  # Its connection is of no use while others are opened.
+            yield from self.chunks(ByteRange(start=done, stop=size), buffer)
 
     def _going_on(self, at: int, error: TransientStoreError) -> None:
         log.warning("%s; going on at byte %d on a new connection", error, at)
@@ -152,11 +192,13 @@ class ExactSource:
 class StreamBody:
     """A range as a body that is sent while it is read, in ``buffer`` bytes of memory.
 
-    An SDK that sends the body may wrap what reading it raised; ``error`` is what it was.
+    An SDK that sends the body may wrap what reading it raised; ``error`` is what it was. ``begun``
+    tells whether anything was read.
     """
 
     def __init__(self, chunks: Iterator[memoryview], *hashers: Hasher) -> None:
         self.error: S3ResumeError | None = None
+        self.begun = False
         self._chunks = chunks
         self._hashers = {hasher.algorithm: hasher for hasher in hashers}
         self._left = memoryview(b"")
@@ -180,6 +222,7 @@ class StreamBody:
         return hasher.checksum().value if hasher else None
 
     def _next(self) -> memoryview:
+        self.begun = True
         try:
             piece = next(self._chunks, memoryview(b""))
         except S3ResumeError as error:

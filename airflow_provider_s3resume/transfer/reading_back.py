@@ -9,9 +9,8 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from airflow_provider_s3resume.exceptions import InvalidInputError, SourceChangedError
+from airflow_provider_s3resume.exceptions import SourceChangedError
 from airflow_provider_s3resume.plan.objects import ByteRange
-from airflow_provider_s3resume.plan.storage_classes import SOURCE
 from airflow_provider_s3resume.transfer.hashing import Hasher
 from airflow_provider_s3resume.transfer.proving import is_expected
 from airflow_provider_s3resume.transfer.reading import ExactSource
@@ -19,7 +18,6 @@ from airflow_provider_s3resume.transfer.reading import ExactSource
 if TYPE_CHECKING:
     from airflow_provider_s3resume.plan.objects import ObjectInfo
     from airflow_provider_s3resume.storage.base import ObjectStore
-    from airflow_provider_s3resume.transfer.config import CopyConfig
     from airflow_provider_s3resume.transfer.proving import Expected
     from airflow_provider_s3resume.transfer.stopping import StopSignal
 
@@ -53,20 +51,3 @@ def has_landed(
         except SourceChangedError:
             return False  # Somebody is writing to it.
     return hasher.checksum().value == known.value
-
-
-def check_options(config: CopyConfig, target: ObjectStore) -> None:
-    """Refuse what is asked of every written object where no object can have it (c19).
-
-    :raises InvalidInputError: naming the parameter.
-    """
-    if target.capabilities.keeps_attributes:
-        return
-    names = ("storage_class", "acl", "encryption", "kms_key_id", "bucket_key")
-    asked = {name: getattr(config.options, name) for name in names}
-    if config.storage_classes is not None:
-        asked["storage_class"] = SOURCE
-    for name, found in asked.items():
-        if found is not None:
-            accepted = "nothing for a target that is a folder"
-            raise InvalidInputError(name, found=found, accepted=accepted)

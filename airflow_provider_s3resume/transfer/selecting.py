@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -47,16 +47,18 @@ class Scope:
         """Whether there may be keys on either side that the plan does not come to know."""
         return self.prefix_list is not None or self.key_list is not None
 
-    def check(self) -> None:
+    def check(self) -> list[str]:
         """Make sure that lists can be read, before anything is listed.
 
+        :returns: what to be warned of.
         :raises InvalidInputError: naming the list and the line.
         """
-        self._selected()
+        facts = self._facts(self._selected())
         if self.prefix_list is not None:
             self.prefix_list.check()
         if self.key_list is not None:
             self.key_list.check(keys=True)
+        return list_warnings(facts)
 
     @contextmanager
     def opened(self, source: ObjectStore, source_prefix: str, *, now: float) -> Iterator[Chosen]:
@@ -66,14 +68,11 @@ class Scope:
         :raises InvalidInputError: naming a list and its line.
         """
         selection = self._selected()
-        select, facts = None, dict[str, Any]()
+        select, facts = None, self._facts(selection)
         if selection is not None:
-            facts = selection.to_json_dict()
             select = selection.selector(
                 now=now, bucket=source.bucket, source_prefix=source_prefix, scheme=source.scheme
             )
-        if self.ignore_list is not None:
-            facts["ignore_list"] = self.ignore_list.uri
         file = self.prefix_list or self.key_list
         if file is None:
             yield Chosen(select=select, facts=facts)
@@ -83,7 +82,7 @@ class Scope:
         names = names_under(read(), file, source_prefix)
         with sorted_names(names, fold=self.prefix_list is not None) as found:
             if not found.count:
-                file.check()
+                file.check(keys=self.key_list is not None)
             facts |= {kind: file.uri, f"{kind}_names": found.count}
             yield Chosen(
                 select=select,
@@ -91,6 +90,18 @@ class Scope:
                 prefixes=found if self.prefix_list is not None else None,
                 keys=found if self.key_list is not None else None,
             )
+
+    def _facts(self, selection: Selection | None) -> dict[str, Any]:
+        facts = {} if selection is None else selection.to_json_dict()
+        if self.ignore_list is not None:
+            lines = facts.get("ignore", [])
+            facts["ignore_list"] = self.ignore_list.uri
+            if not lines:
+                facts["ignore_list_lines"] = 0
+            hashes = sum(line.startswith(("#", ";")) for line in lines)
+            if hashes:
+                facts["ignore_list_hashes"] = hashes
+        return facts
 
     def _selected(self) -> Selection | None:
         if self.ignore_list is None:
@@ -140,6 +151,21 @@ class _Steps:
             self._prefix = next(self._rest, "")
             moved = True
         return moved
+
+
+def list_warnings(facts: Mapping[str, Any]) -> list[str]:
+    """Return what to be warned of in lists that were read, from what stands in a manifest of them.
+
+    An ignore list that holds nothing excludes nothing, which is seldom what was meant; and lists of
+    other tools have comments.
+    """
+    uri = facts.get("ignore_list")
+    if "ignore_list_lines" in facts:
+        return [f"selection.ignore_list: {uri} holds no pattern, so it excludes nothing"]
+    if "ignore_list_hashes" in facts:
+        told = f"{facts['ignore_list_hashes']} lines begin with '#' or ';'"
+        return [f"selection.ignore_list: {uri}: {told}: they are patterns here, and no comments"]
+    return []
 
 
 EVERYTHING = Scope()

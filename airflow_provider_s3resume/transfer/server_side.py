@@ -10,10 +10,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from airflow_provider_s3resume.exceptions import (
+    AccessDeniedError,
     InvalidInputError,
     ManifestError,
     ObjectArchivedError,
@@ -26,13 +28,15 @@ from airflow_provider_s3resume.exceptions import (
 from airflow_provider_s3resume.plan.digests import normal_etag
 from airflow_provider_s3resume.plan.manifest import dumps, loads
 from airflow_provider_s3resume.plan.objects import SourceIdentity
-from airflow_provider_s3resume.storage.server_side import Origin, server_side_of
+from airflow_provider_s3resume.storage.server_side import Origin, owner_of, server_side_of
 from airflow_provider_s3resume.transfer.config import ServerSideCopy
+from airflow_provider_s3resume.transfer.denials import refusal_at_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from airflow_provider_s3resume.plan.manifest import BatchRef, CopyEntry
+    from airflow_provider_s3resume.plan.objects import ObjectInfo
     from airflow_provider_s3resume.storage.base import ObjectStore, Written
     from airflow_provider_s3resume.storage.server_side import ServerSide
     from airflow_provider_s3resume.transfer.config import CopyConfig
@@ -61,6 +65,7 @@ class ServiceCopies:
     so knows of copies.
 
     :param bucket: the source's.
+    :param owner: account that this bucket has to belong to.
     :param required: what the service does not copy has failed, and is not relayed.
     :param reason: why objects are relayed.
     """
@@ -69,16 +74,19 @@ class ServiceCopies:
         self,
         calls: ServerSide | None = None,
         bucket: str = "",
+        owner: str | None = None,
         *,
         required: bool = False,
         reason: str | None = None,
     ) -> None:
         self.calls = calls
         self.required = required
-        self.reasons = [] if reason is None else [reason]
+        self.reasons: list[str] = [] if reason is None else [reason]
         self.conditional: bool | None = None
         self._bucket = bucket
-        self.has_copied = False
+        self._owner = owner
+        self.has_copied: bool = False
+        self._left: dict[str, str | None] = {}
         self._lock = threading.Lock()
         self._asking = threading.Lock()
 
@@ -92,7 +100,9 @@ class ServiceCopies:
 
     def origin(self, source: ExactSource) -> Origin:
         """Return the object that a copy is made of."""
-        return Origin(bucket=self._bucket, key=source.key, identity=source.identity)
+        return Origin(
+            bucket=self._bucket, key=source.key, identity=source.identity, owner=self._owner
+        )
 
     def copied(self) -> None:
         """Note that the service has made a copy."""
@@ -116,13 +126,30 @@ class ServiceCopies:
             rest = "it is" if self.calls is not None else "it and all others are"
             log.warning("%s; %s relayed", error, rest)
 
-    def settle_conditions(self, copy_over: Callable[[], Written]) -> Written | None:
+    def leave(self, target_key: str, etag: str | None) -> None:
+        """Note that an empty object was made of a copy that the service does not know."""
+        with self._lock:
+            self._left[target_key] = etag
+
+    def as_left(self, entry: CopyEntry) -> CopyEntry:
+        """Return an entry as it is to be relayed: over the empty object, if there is one now."""
+        with self._lock:
+            if entry.target_key not in self._left:
+                return entry
+            etag = self._left[entry.target_key]
+        return replace(entry, target_there=True, target_etag=etag)
+
+    def settle_conditions(
+        self, copy_over: Callable[[], Written], is_unchanged: Callable[[], bool]
+    ) -> Written | None:
         """Find out, once, whether the service looks at conditions on the target.
 
         Some take the headers and do not. So what was just copied is copied once more, on condition
-        that nothing is there.
+        that nothing is there. A refusal may be about the source, too, which is then looked at: if
+        it is another one by now, the next copy is to find out.
 
         :param copy_over: does that.
+        :param is_unchanged: looks at the source.
         :returns: what that has written, if it has.
         """
         with self._asking:
@@ -132,8 +159,10 @@ class ServiceCopies:
             try:
                 written = copy_over()
             except PreconditionFailedError:
-                self.conditional = True
+                self.conditional = is_unchanged() or None
                 return None
+            except ObjectNotFoundError:
+                return None  # The source is gone: that says nothing of the target.
             except StoreError as error:
                 log.info("Whether copies are conditional is not known: %s", error)
             self.conditional = False
@@ -166,7 +195,7 @@ def decide(
         if source.capabilities.customer_key or target.capabilities.customer_key:
             reason = "objects are encrypted with keys of the customer"
         elif calls is not None:
-            reason = _hindrance(source, calls, entries) or ""
+            reason = _hindrance(source, calls, entries, required=required) or ""
     except StoreError as error:
         if required:
             raise
@@ -178,10 +207,12 @@ def decide(
         log.info("Objects are relayed, though both sides are one service: %s", reason)
         return ServiceCopies(reason=reason)
     log.info("%s copies by itself", target.service)
-    return ServiceCopies(calls, source.bucket, required=required)
+    return ServiceCopies(calls, source.bucket, owner_of(source), required=required)
 
 
-def _hindrance(source: ObjectStore, calls: ServerSide, entries: Sequence[CopyEntry]) -> str | None:
+def _hindrance(
+    source: ObjectStore, calls: ServerSide, entries: Sequence[CopyEntry], *, required: bool
+) -> str | None:
     """Return why the target's service does not see the source as its own credentials do."""
     for entry in islice(entries, _LOOKED_AT):
         try:
@@ -189,12 +220,25 @@ def _hindrance(source: ObjectStore, calls: ServerSide, entries: Sequence[CopyEnt
         except ObjectNotFoundError:
             continue
         identity = SourceIdentity(etag=own.etag, size=own.size, version_id=entry.version_id)
-        theirs = calls.look_at(Origin(bucket=source.bucket, key=entry.key, identity=identity))
+        origin = Origin(
+            bucket=source.bucket, key=entry.key, identity=identity, owner=owner_of(source)
+        )
+        theirs = _look_at(calls, origin, required=required)
         same = (own.size, own.last_modified) == (theirs.size, theirs.last_modified)
         if same and normal_etag(own.etag) == normal_etag(theirs.etag):
             return None
         return "the target's credentials see another bucket under the source's name"
     return "its first objects are not at the source any more"
+
+
+def _look_at(calls: ServerSide, origin: Origin, *, required: bool) -> ObjectInfo:
+    """Return the headers of an origin; of a refusal that fails the task, whose it was is said."""
+    try:
+        return calls.look_at(origin)
+    except AccessDeniedError as error:
+        if not required:
+            raise
+        raise refusal_at_target(error) from error
 
 
 def _impossible(reason: str) -> InvalidInputError:

@@ -6,6 +6,7 @@ shows of it, as far as that can be compared with what it shows of the source (AD
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +14,6 @@ from airflow_provider_s3resume.exceptions import (
     ObjectNotFoundError,
     PreconditionFailedError,
     StoreError,
-    TargetChangedError,
     ThrottledError,
     TransientStoreError,
     VerificationError,
@@ -23,26 +23,31 @@ from airflow_provider_s3resume.plan.digests import (
     Match,
     compare_checksums,
     compare_etags,
+    md5_of_etag,
     normal_etag,
 )
 from airflow_provider_s3resume.plan.resume import PartRecord
 from airflow_provider_s3resume.storage.base import Condition, uri_of
-from airflow_provider_s3resume.transfer.attributes import condition_of, upload_of
+from airflow_provider_s3resume.storage.server_side import TakenForPutError
+from airflow_provider_s3resume.transfer.attributes import condition_of, is_marker, upload_of
 from airflow_provider_s3resume.transfer.context import CopyContext, Landed
+from airflow_provider_s3resume.transfer.kept import is_type_alone
 from airflow_provider_s3resume.transfer.losses import judged
 from airflow_provider_s3resume.transfer.metadata import is_untouched
 from airflow_provider_s3resume.transfer.outcomes import Proof, Status
 from airflow_provider_s3resume.transfer.proving import (
+    PLAIN_ENCRYPTION,
     Expected,
     algorithm_for,
     attribute_notes,
     check_landed,
     is_expected,
     look,
+    target_changed,
     vouched_md5,
 )
+from airflow_provider_s3resume.transfer.same_bytes import has_same_bytes
 from airflow_provider_s3resume.transfer.server_side import is_refusal
-from airflow_provider_s3resume.transfer.single import is_type_alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,22 +58,28 @@ if TYPE_CHECKING:
     from airflow_provider_s3resume.storage.server_side import ServerSide
     from airflow_provider_s3resume.transfer.reading import ExactSource
 
+log = logging.getLogger(__name__)
+
 _TRIES: Final = 4
 _FIRST_WAIT_S = 0.2
 
 
 def copy_by_service(
     context: CopyContext, entry: CopyEntry, source: ExactSource, info: ObjectInfo
-) -> Landed | None:
-    """Let the target's service copy one object in one request; ``None`` if it has to be relayed.
+) -> Landed | CopyEntry:
+    """Let the target's service copy one object in one request.
 
     :param info: the source's headers.
+    :returns: the entry to relay, if the service does not copy it.
     :raises SourceChangedError: if the source is another object by now.
     :raises TargetChangedError: if the target is not what the plan saw.
     :raises VerificationError: if the copy is not what the source is.
     """
     calls = context.by_service.calls
-    return None if calls is None else _ServiceCopy(context, calls, entry, source, info).run()
+    # What a marker is written with is found out by looking, which its relay does.
+    if calls is None or is_marker(entry, folds_keys=context.target.capabilities.folds_keys):
+        return entry
+    return _ServiceCopy(context, calls, entry, source, info).run()
 
 
 class PartCopies:
@@ -126,14 +137,18 @@ class PartCopies:
         )
 
 
-def _is_unchanged(source: ExactSource) -> bool:
-    """Tell whether the source is still the object that is copied."""
+def _is_unchanged(source: ExactSource, written: float | None = None) -> bool:
+    """Tell whether the source is still the object that is copied.
+
+    :param written: when it was last modified, if one that has come back is another one.
+    """
     identity = source.identity
     try:
         now = source.store.head(source.key, version_id=identity.version_id)
     except ObjectNotFoundError:
         return False
-    return now.size == identity.size and normal_etag(now.etag) == normal_etag(identity.etag)
+    same = now.size == identity.size and normal_etag(now.etag) == normal_etag(identity.etag)
+    return same and written in {None, now.last_modified}
 
 
 class _ServiceCopy:
@@ -157,6 +172,7 @@ class _ServiceCopy:
         computed = None if algorithm is ChecksumAlgorithm.MD5 else algorithm
         self._upload, self._notes = upload_of(context, entry, info, computed, full_object=True)
         self._condition = condition_of(entry, supported=capabilities.conditional_put)
+        self._compared: dict[str | None, bool] = {}
         md5_etags = capabilities.md5_etags
         self._expected = Expected(
             size=info.size,
@@ -168,7 +184,7 @@ class _ServiceCopy:
     def _uri(self) -> str:
         return uri_of(self._context.target, self._entry.target_key)
 
-    def run(self) -> Landed | None:
+    def run(self) -> Landed | CopyEntry:
         """Ask for the copy, look where the answer is unclear, and prove it."""
         for attempt in range(_TRIES):
             self._context.stop.check()
@@ -181,17 +197,16 @@ class _ServiceCopy:
             except TransientStoreError:
                 # A copy without a condition has been repeated too: it is looked at once.
                 last = self._condition is None or attempt == _TRIES - 1
-                found = self._found()
-                if found is not None:
-                    return self._seen(Status.COPIED, found)
+                landed = self._landed_there(Status.COPIED, self._look())
+                if landed is not None:
+                    return landed
                 if last:
                     raise
                 self._context.stop.wait(_FIRST_WAIT_S * 2**attempt)
             except StoreError as error:
                 if not is_refusal(error):
                     raise
-                self._context.by_service.refused(error)
-                return None
+                return self._refused(error)
             else:
                 return self._land(written)
         msg = "unreachable"
@@ -202,39 +217,81 @@ class _ServiceCopy:
         key, upload = self._entry.target_key, self._upload
         return self._calls.copy_object(key, origin, upload=upload, condition=condition)
 
-    def _found(self) -> ObjectInfo | None:
-        """Return what is at the target, if it is provably this copy (c16)."""
-        found = look(self._context.target, self._entry.target_key)
-        return found if self._is_there(found) else None
+    def _look(self) -> ObjectInfo | None:
+        return look(self._context.target, self._entry.target_key)
 
-    def _is_there(self, found: ObjectInfo | None) -> bool:
+    def _refused(self, error: StoreError) -> CopyEntry:
+        """Note a refusal; return the entry that is relayed, on condition of what is there now.
+
+        :raises StoreError: if the service has to copy.
+        """
+        taken = isinstance(error, TakenForPutError) and not self._entry.target_there
+        left = self._look() if taken else None
+        if left is None or left.size or not self._info.size:
+            self._context.by_service.refused(error)
+            return self._entry
+        if self._context.by_service.required:
+            detail = (
+                f"{error.detail}; an object of no bytes is there now, which the next run with "
+                "server_side_copy 'auto' or 'never' replaces"
+            )
+            raise TakenForPutError(error.operation, error.subject, detail) from error
+        self._context.by_service.refused(error)
+        self._context.by_service.leave(self._entry.target_key, left.etag)
+        return self._context.by_service.as_left(self._entry)
+
+    def _landed_there(self, status: Status, found: ObjectInfo | None) -> Landed | None:
+        """Return the end of the copy, if what is at the target is provably it (c16)."""
+        if found is None or self._is_untouched(found):
+            return None
+        if is_expected(found, self._expected) or self._is_shown(found):
+            return self._seen(status, found)
+        if self._is_as_planned(found) or self._is_another(found):
+            return None
+        if found.etag not in self._compared:
+            # Many tries may find the same object: both are read once.
+            self._compared[found.etag] = has_same_bytes(self._context, self._source, found)
+        if not self._compared[found.etag]:
+            return None
+        self._notes.append("its bytes were read to tell what it is: no digest of both sides does")
+        return self._seen(status, found, Proof.PARTS)
+
+    def _is_untouched(self, found: ObjectInfo) -> bool:
         asked = replace(self._info, attributes=self._upload.attributes)
         stores = self._context.source, self._context.target
         tags = all(store.capabilities.tags for store in stores)
-        if is_untouched(self._entry, asked, found, tags=tags):
-            return False
-        return is_expected(found, self._expected)
+        return is_untouched(self._entry, asked, found, tags=tags)
 
-    def _after_condition(self, error: StoreError, *, lost_before: bool) -> Landed | None:
+    def _is_shown(self, found: ObjectInfo) -> bool:
+        """Tell whether a checksum of any kind that both sides show is the same."""
+        match = compare_checksums(self._info.checksums, found.checksums)
+        return found.size == self._info.size and match is Match.SAME
+
+    def _is_another(self, found: ObjectInfo) -> bool:
+        """Tell whether size, checksums or ETags say that two objects are not the same."""
+        if found.size != self._info.size:
+            return True
+        if compare_checksums(self._info.checksums, found.checksums) is Match.DIFFERENT:
+            return True
+        plain = found.md5_etag and found.encryption in PLAIN_ENCRYPTION
+        md5s = self._expected.etag is not None and md5_of_etag(found.etag) is not None
+        return plain and md5s
+
+    def _after_condition(self, error: StoreError, *, lost_before: bool) -> Landed | CopyEntry:
         """Find out which of the two conditions does not hold: the service does not say.
 
         :param lost_before: the answer to an earlier try was lost, so the copy may be this one's.
         """
         self._check_source()
-        there = look(self._context.target, self._entry.target_key)
-        if there is not None and self._is_there(there):
-            status = Status.COPIED if lost_before else Status.ALREADY_THERE
-            return self._seen(status, there)
+        there = self._look()
+        status = Status.COPIED if lost_before else Status.ALREADY_THERE
+        landed = self._landed_there(status, there)
+        if landed is not None:
+            return landed
         if self._condition is None or self._is_as_planned(there):
             # Both are as they should be: the service sees something else, so it must not copy.
-            self._context.by_service.refused(error)
-            return None
-        seen = f"ETag {there.etag}, {there.size} bytes" if there else "no object"
-        planned = f"ETag {self._entry.target_etag}" if self._entry.target_there else "no object"
-        raise TargetChangedError(
-            f"{self._uri}: found {seen}, the plan saw {planned}; it was not replaced. The next "
-            "plan looks again"
-        ) from error
+            return self._refused(error)
+        raise target_changed(self._uri, self._entry, there) from error
 
     def _check_source(self) -> None:
         """Make sure that the source is still the object that is copied.
@@ -243,6 +300,13 @@ class _ServiceCopy:
         """
         if not _is_unchanged(self._source):
             raise self._source.changed()
+
+    def _is_surely_unchanged(self) -> bool:
+        try:
+            return _is_unchanged(self._source, self._info.last_modified)
+        except StoreError as error:
+            log.info("Whether the source is unchanged is not known: %s", error)
+            return False
 
     def _is_as_planned(self, there: ObjectInfo | None) -> bool:
         if there is None:
@@ -255,21 +319,27 @@ class _ServiceCopy:
         by_service.copied()
         if self._condition is not None and by_service.conditional is None:
             absent = Condition(absent=True)
-            written = by_service.settle_conditions(lambda: self._copy(absent)) or written
+            again = by_service.settle_conditions(
+                lambda: self._copy(absent), self._is_surely_unchanged
+            )
+            written = again or written
         proof = self._proof(written)
         if proof is not Proof.SERVICE and is_type_alone(self._upload):
             return self._landed(Status.COPIED, written.etag, proof)
-        found = look(self._context.target, self._entry.target_key)
+        found = self._look()
         check_landed(self._uri, found, self._expected, written.etag)
         if found is None or proof is not Proof.SERVICE:
             self._note(found)
             return self._landed(Status.COPIED, written.etag, proof)
         return self._seen(Status.COPIED, found)
 
-    def _seen(self, status: Status, found: ObjectInfo) -> Landed:
-        """Say what was found at the target."""
+    def _seen(self, status: Status, found: ObjectInfo, proof: Proof | None = None) -> Landed:
+        """Say what was found at the target.
+
+        :param proof: what is known of it beside what the service shows.
+        """
         self._note(found)
-        return self._landed(status, found.etag, self._proof(found))
+        return self._landed(status, found.etag, proof or self._proof(found))
 
     def _note(self, found: ObjectInfo | None) -> None:
         """Note what was asked for and is not on the copy (c19).

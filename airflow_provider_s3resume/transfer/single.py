@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import base64
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from airflow_provider_s3resume.exceptions import (
     DigestRejectedError,
     ObjectNotFoundError,
     PreconditionFailedError,
     StoreError,
-    TargetChangedError,
     ThrottledError,
     TransientStoreError,
     VerificationError,
@@ -25,31 +24,40 @@ from airflow_provider_s3resume.plan.digests import (
     normal_etag,
 )
 from airflow_provider_s3resume.plan.objects import ByteRange
-from airflow_provider_s3resume.storage.base import WriteOptions, uri_of
-from airflow_provider_s3resume.transfer.attributes import carries_tags, condition_of, upload_of
+from airflow_provider_s3resume.storage.base import uri_of
+from airflow_provider_s3resume.transfer.attributes import (
+    carries_tags,
+    condition_of,
+    is_marker,
+    upload_of,
+)
 from airflow_provider_s3resume.transfer.context import CopyContext, Landed
-from airflow_provider_s3resume.transfer.hashing import checksum_of, md5_hex
-from airflow_provider_s3resume.transfer.losses import judged
+from airflow_provider_s3resume.transfer.hashing import Hasher, checksum_of, md5_hex
+from airflow_provider_s3resume.transfer.kept import is_type_alone, looked_for, losses_of
 from airflow_provider_s3resume.transfer.metadata import is_untouched
 from airflow_provider_s3resume.transfer.outcomes import Proof, Status
 from airflow_provider_s3resume.transfer.proving import (
     PLAIN_ENCRYPTION,
     Expected,
     algorithm_for,
-    attribute_notes,
     is_expected,
     look,
     source_algorithm_for,
     source_proof,
+    target_changed,
     vouched_md5,
 )
 from airflow_provider_s3resume.transfer.reading_back import has_landed
+from airflow_provider_s3resume.transfer.streamed import copy_streamed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow_provider_s3resume.plan.digests import Checksum
     from airflow_provider_s3resume.plan.manifest import CopyEntry
     from airflow_provider_s3resume.plan.objects import ObjectInfo
-    from airflow_provider_s3resume.storage.base import Exchange, Express, Line, NewUpload, Written
+    from airflow_provider_s3resume.storage.base import NewUpload, Written
+    from airflow_provider_s3resume.storage.express import Exchange, Express, Line
     from airflow_provider_s3resume.transfer.reading import ExactSource
 
 _TRIES = 4
@@ -60,27 +68,48 @@ _SMALL = 64 * 1024
 
 
 def copy_single(context: CopyContext, entry: CopyEntry, source: ExactSource) -> Landed:
-    """Copy one object in one request: read it whole, write it with a checksum.
+    """Copy one object in one request, while it is read where that can be, else held in memory.
 
     :raises SourceChangedError: if the source is another object by now.
     :raises TargetChangedError: if the target is not what the plan saw.
     :raises VerificationError: if the bytes are not those the source's service vouches for.
     """
+    streamed = copy_streamed(context, entry, source)
+    if isinstance(streamed, Landed):
+        return streamed
     with context.budget.buffer(source.identity.size, context.stop) as view:
-        return _read_and_put(context, entry, source, view)
+        return _read_and_put(context, entry, source, view, streamed)
 
 
 def _read_and_put(
-    context: CopyContext, entry: CopyEntry, source: ExactSource, view: memoryview
+    context: CopyContext,
+    entry: CopyEntry,
+    source: ExactSource,
+    view: memoryview,
+    unheard: TransientStoreError | None,
 ) -> Landed:
-    info = source.whole(view)
-    return SinglePut(context, entry, source, info, view).run()
+    hashers: list[Hasher] = []
+
+    def hashers_for(info: ObjectInfo) -> Sequence[Hasher]:
+        hashers.extend(map(Hasher, _algorithms(context, info)))
+        return hashers
+
+    info = source.whole(view, hashers_for)
+    read = [hasher.checksum() for hasher in hashers]
+    return SinglePut(context, entry, source, info, view, read).run(unheard)
+
+
+def _algorithms(context: CopyContext, info: ObjectInfo) -> list[ChecksumAlgorithm]:
+    """Return which checksums are taken of an object: the target's, and beside it the source's."""
+    sent = algorithm_for(info, context.target.capabilities)
+    return [one for one in (sent, source_algorithm_for(info, sent)) if one is not None]
 
 
 class SinglePut:
     """One object's write, tried until its fate is known.
 
     :param data: the object's bytes, as they were read.
+    :param read: checksums of them that were taken while they were read.
     """
 
     def __init__(
@@ -90,6 +119,7 @@ class SinglePut:
         source: ExactSource,
         info: ObjectInfo,
         data: memoryview,
+        read: Sequence[Checksum] = (),
     ) -> None:
         self._context = context
         self._entry = entry
@@ -97,14 +127,19 @@ class SinglePut:
         self._info = info
         self._data = data
         capabilities = context.target.capabilities
+        known = {one.algorithm: one for one in read}
         algorithm = algorithm_for(info, capabilities)
-        self._checksum = checksum_of(algorithm, data) if algorithm else None
         beside = source_algorithm_for(info, algorithm)
-        self._source_checksum = checksum_of(beside, data) if beside else None
+        self._checksum, self._source_checksum = (
+            (known.get(one) or checksum_of(one, data)) if one else None
+            for one in (algorithm, beside)
+        )
         self._vouched = vouched_md5(context.source, info)
         self._content_md5: str | None = None
         if self._vouched and ChecksumAlgorithm.MD5 in capabilities.part_checksums:
             self._content_md5 = base64.b64encode(bytes.fromhex(self._vouched)).decode("ascii")
+        # A source that was replaced since the plan may have bytes.
+        self._marker = not data and is_marker(entry, folds_keys=capabilities.folds_keys)
         self._condition = condition_of(entry, supported=capabilities.conditional_put)
         self._md5: str | None = None
         self._notes: list[str] = []
@@ -200,10 +235,15 @@ class SinglePut:
         self._notes += notes
         return upload
 
-    def run(self) -> Landed:
-        """Write, look where the answer is unclear, and prove."""
+    def run(self, unheard: TransientStoreError | None = None) -> Landed:
+        """Write, look where the answer is unclear, and prove.
+
+        :param unheard: what an earlier write of the same bytes ended with, which may have landed.
+        """
         self._check_read()
         upload = self._upload = self._made_of()
+        if unheard is not None and (landed := self._resolve(unheard, last=False)) is not None:
+            return landed
         for attempt in range(_TRIES):
             self._context.stop.check()
             try:
@@ -267,11 +307,8 @@ class SinglePut:
 
         :raises AttributesLostError: if what is lost is to be an error.
         """
-        if is_type_alone(upload):
-            return
-        found = look(self._context.target, self._entry.target_key)
-        if found is not None:
-            self._note_losses(upload, found)
+        key = self._entry.target_key
+        self._notes += looked_for(self._context, key, self._uri, upload, self._info)
 
     def _is_untouched(self, found: ObjectInfo) -> bool:
         if self._upload is None:
@@ -280,11 +317,6 @@ class SinglePut:
         stores = self._context.source, self._context.target
         tags = all(store.capabilities.tags for store in stores)
         return is_untouched(self._entry, asked, found, tags=tags)
-
-    def _note_losses(self, upload: NewUpload, found: ObjectInfo) -> None:
-        asked = replace(self._info, attributes=upload.attributes)
-        losses = attribute_notes(self._uri, asked, found, upload.options)
-        self._notes += judged(self._context.config, self._uri, losses, landed=True)
 
     def _check_read(self) -> None:
         """Read again, then refuse, bytes that the source's own full-object checksum is not of.
@@ -362,15 +394,15 @@ class SinglePut:
             unprotected = lost and self._condition is None
             # Whoever wrote it may have been asked for other things.
             if self._upload is not None:
-                self._note_losses(self._upload, found)
+                lost_of_it = losses_of(self._context, self._uri, self._upload, self._info, found)
+                self._notes += lost_of_it
             return self._landed(status, found, unprotected=unprotected, arrived=True)
         if not lost:
-            seen = f"ETag {found.etag}, {found.size} bytes" if found else "no object"
-            raise TargetChangedError(
-                f"{self._uri}: found {seen}, the plan saw "
-                f"{f'ETag {self._entry.target_etag}' if self._entry.target_there else 'no object'}"
-                "; it was not replaced. The next plan looks again"
-            ) from error
+            if self._marker and not last and found and not found.size:
+                # A directory without a marker: no condition tells it from one.
+                self._condition = None
+                return None
+            raise target_changed(self._uri, self._entry, found) from error
         if last:
             raise error
         return None
@@ -408,25 +440,3 @@ class SinglePut:
         if compare_checksums(checksums, ours) is Match.SAME:
             return Proof.PARTS
         return Proof.NONE
-
-
-def is_type_alone(upload: NewUpload) -> bool:
-    """Tell whether an upload asks for a content type alone, which every target keeps."""
-    asked = upload.attributes
-    others = (
-        asked.content_encoding,
-        asked.content_language,
-        asked.content_disposition,
-        asked.cache_control,
-        asked.expires,
-        asked.website_redirect,
-    )
-    return (
-        others == (None,) * len(others)
-        and not asked.metadata
-        and not asked.tags
-        and upload.options == _NO_OPTIONS
-    )
-
-
-_NO_OPTIONS: Final = WriteOptions()

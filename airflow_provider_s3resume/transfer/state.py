@@ -6,6 +6,7 @@ for state and state is never taken for data (c33).
 
 from __future__ import annotations
 
+import hashlib
 import json
 import uuid
 from typing import TYPE_CHECKING
@@ -36,6 +37,16 @@ SCHEMA = 1
 _TRIES = 5
 _NOT_CARRIED_OUT = (ThrottledError, CredentialsExpiredError, DigestRejectedError)
 """Refusals, which the store's layers have repeated as often as can help."""
+
+
+def run_prefix(run_id: str) -> str:
+    """Return where a run's records are, under the state prefix."""
+    safe = "".join(c if c.isalnum() or c in "._-+=:@/" else "_" for c in run_id)[:160]
+    # The state may be in a store whose keys are paths, and a run id may end in an object's key.
+    segments = [s for s in safe.split("/") if s not in {"", ".", ".."}]
+    # Two run ids that are made alike by this must not share a place.
+    mark = hashlib.sha256(run_id.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return f"runs/{'/'.join(segments)}.{mark}"
 
 
 class StateLocation:

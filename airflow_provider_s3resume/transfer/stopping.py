@@ -32,7 +32,7 @@ class StopSignal:
         self._lock = threading.RLock()
         self._watched: set[Abortable] = set()
         self._children: set[StopSignal] = set()
-        self.reason = ""
+        self.reason: str = ""
 
     def stop(self, reason: str) -> None:
         """Stop, for this reason; the first reason given stays. Safe in a signal handler's thread.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections import Counter
+from dataclasses import replace
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Self
 
@@ -19,6 +20,7 @@ from airflow_provider_s3resume.plan.manifest import (
     BatchRef,
     CopyEntry,
     FileRef,
+    Manifest,
     NotedEntry,
     is_noted,
     line_of,
@@ -27,8 +29,9 @@ from airflow_provider_s3resume.plan.manifest import (
 from airflow_provider_s3resume.plan.objects import key_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
+    from airflow_provider_s3resume.transfer.proven import Sides
     from airflow_provider_s3resume.transfer.state import StateLocation
 
 MOST_UNKEPT_KEYS = 1000
@@ -36,6 +39,9 @@ MOST_UNKEPT_KEYS = 1000
 
 LINES_OF_A_FILE = 10_000
 """Noted keys in one file: what is in memory at once, about 3 MB."""
+
+UNKNOWN_COST = 1 << 53
+"""``BatchRef.listed`` where nothing was listed: asking for each key is then cheaper."""
 
 QUANTILES = 64
 _NAMED_ARCHIVED = 5
@@ -108,7 +114,7 @@ class PlanWriter:
 
         Outcomes are told apart by their batch's number: they must not be read with this plan.
         """
-        for name in ("outcomes/", "relayed/", "verification.json", "report.json"):
+        for name in ("outcomes/", "relayed/", "verification.json", "report.json", "taken_from.txt"):
             prefix = f"{self._state.prefix}{self._prefix}/{name}"
             for listed in list(self._state.store.list_objects(prefix)):
                 self._state.delete(listed.key.removeprefix(self._state.prefix))
@@ -164,6 +170,37 @@ class PlanWriter:
             last_key=max(keys, key=key_bytes),
             listed=max(places) - min(places) + 1,
         )
+
+
+def manifest_of_named(
+    writer: PlanWriter,
+    sides: Sides,
+    run_id: str,
+    limits: BatchLimits,
+    counts: Mapping[str, int],
+    *,
+    now: float,
+) -> Manifest:
+    """Write the other files of a plan whose keys were named, and return its manifest.
+
+    :param counts: see ``Manifest.counts``.
+    """
+    batches = writer.write_batches(limits)
+    return Manifest(
+        run_id=run_id,
+        created=now,
+        source=sides.source,
+        target=sides.target,
+        # No rule: such a plan has not looked at every key, and must not pass for one.
+        rule=Reason.ASKED_FOR.value,
+        counts=counts,
+        copy_objects=writer.copy_objects,
+        copy_bytes=writer.copy_bytes,
+        # Between two named keys there may be any number of others.
+        batches=tuple(replace(ref, listed=UNKNOWN_COST) for ref in batches),
+        noted=writer.write_noted(),
+        partial=True,
+    )
 
 
 def _temporary() -> IO[str]:

@@ -109,6 +109,8 @@ class Tuner:
     :param most: what there is room for.
     :param least: what is enough where the processor is busy, if half of it is not as well; ``None``
         for what there is then.
+    :param few: what it begins with until it shows whether the processor is busy, and goes on with
+        if it is; ``None`` for ``first``.
     :param fewest: what is allowed at first where the processor is busy, and held against ``least``
         only after a while; ``None`` for ``least``.
     :param clock: seconds that only grow.
@@ -124,22 +126,27 @@ class Tuner:
         first: int,
         most: int,
         least: int | None = None,
+        few: int | None = None,
         fewest: int | None = None,
         clock: Callable[[], float] = time.monotonic,
         busy: Callable[[], float] | None = None,
         spent: Callable[[], float] = time.process_time,
     ) -> None:
-        self.is_given = given is not None
-        self.allowed = max(1, min(most, first if given is None else given))
+        self.is_given: bool = given is not None
+        self.allowed: int = max(1, min(most, first if given is None else given))
         self._most = max(1, most)
         self._least = None if least is None else min(least, self._most)
         self._fewest = fewest
         self._settled = self.is_given
         self._clock = clock
-        self._busy = busy or Runnable()
+        # Where nothing is to be found, nobody has to look at all threads.
+        self._busy = busy or (spent if self.is_given else Runnable())
         self._spent = spent
         self._lock = threading.Lock()
         self._first = self.allowed
+        if few is not None and not self.is_given:
+            self.allowed = max(1, min(few, self._first))
+        self._shows_early = bool(self._least) or self.allowed < self._first
         self._before = (self.allowed, 0.0)
         self._doubted = 0
         self._enough: tuple[int, _Seen] | None = None
@@ -163,13 +170,16 @@ class Tuner:
             now = self._clock()
             spent = now - self._began
             is_over = self._ends >= _TURNS * self.allowed and spent >= _SPAN_S
-            if not is_over and not (self._is_new and self._least and spent >= _MOMENT_S):
+            if not is_over and not (self._is_new and self._shows_early and spent >= _MOMENT_S):
                 return False
             before, now_busy, now_spent = self.allowed, self._busy(), self._spent()
             share = (now_busy - self._was_busy) / spent
             if is_over:
                 taken = (now_spent - self._had_spent) / spent
                 self._decide(_Seen(self._units / spent, max(taken, _LEAST_SHARE)), share)
+            elif self.allowed < self._first and share <= _BUSY:
+                # What is waited for is far away.
+                self.allowed = self._first
             elif share <= _BUSY or self.allowed <= (self._least or 0):
                 return False
             else:

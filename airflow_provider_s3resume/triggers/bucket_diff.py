@@ -9,17 +9,17 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
-from asgiref.sync import sync_to_async
 
 from airflow_provider_s3resume.exceptions import InvalidInputError, S3ResumeError
 from airflow_provider_s3resume.hooks._values import whole
 from airflow_provider_s3resume.hooks.planning import PlanArguments
 from airflow_provider_s3resume.hooks.sides import OpenSides, PlanReference, Sides
 from airflow_provider_s3resume.transfer.stopping import StopSignal
+from airflow_provider_s3resume.triggers._answers import error_event, in_thread, path_of
 
 if TYPE_CHECKING:
     from airflow_provider_s3resume.plan.manifest import Manifest
-    from airflow_provider_s3resume.transfer.planning import PlanRequest
+    from airflow_provider_s3resume.transfer.plan_request import PlanRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,8 +115,7 @@ class BucketDiffTrigger(BaseTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class and its arguments."""
-        path = f"{type(self).__module__}.{type(self).__qualname__}"
-        return path, {"question": self.question, "poke_interval_s": self.poke_interval_s}
+        return path_of(self), {"question": self.question, "poke_interval_s": self.poke_interval_s}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event: the plan, or what is wrong."""
@@ -125,21 +124,12 @@ class BucketDiffTrigger(BaseTrigger):
     async def _answer(self) -> dict[str, Any]:
         question = DiffQuestion.from_json_dict(self.question)
         stop = StopSignal()
-        # Not asyncio.to_thread: the connection is read in that thread, and Airflow 3.0 finds the
-        # way back to the triggerer's loop only from threads of asgiref.
-        ask = sync_to_async(question.ask, thread_sensitive=False)
+        ask = in_thread(question.ask)
         try:
             while (found := await ask(stop)) is None:  # noqa: ASYNC110 - nothing tells when
                 await asyncio.sleep(self.poke_interval_s)
         except S3ResumeError as error:
-            kind = type(error).__name__
-            message = f"{kind}: {error}"
-            return {
-                "status": "error",
-                "message": message,
-                "retryable": error.retryable,
-                "kind": kind,
-            }
+            return error_event(error)
         finally:
             stop.stop("the trigger ended")
         return {"status": "found", "plan": found.to_json_dict()}

@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
-from asgiref.sync import sync_to_async
 
 from airflow_provider_s3resume.exceptions import S3ResumeError
 from airflow_provider_s3resume.hooks.queue import QueueHook, check_queue_url
+from airflow_provider_s3resume.triggers._answers import error_event, in_thread, path_of
 
 if TYPE_CHECKING:
     from airflow_provider_s3resume.hooks.queue import Queue
@@ -71,7 +71,7 @@ class S3EventsTrigger(BaseTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class and its arguments."""
-        return _path_of(self), {
+        return path_of(self), {
             "queue_conn_id": self.queue_conn_id,
             "queue_url": self.queue_url,
             "poll_interval_s": self.poll_interval_s,
@@ -82,19 +82,12 @@ class S3EventsTrigger(BaseTrigger):
         yield TriggerEvent(await self._answer())  # type: ignore[no-untyped-call]
 
     async def _answer(self) -> dict[str, Any]:
-        ask = _asker(QueueQuestion(conn_id=self.queue_conn_id, url=self.queue_url))
+        ask = in_thread(QueueQuestion(conn_id=self.queue_conn_id, url=self.queue_url).ask)
         try:
             while (found := await ask()) == 0:  # noqa: ASYNC110 - nothing tells when
                 await asyncio.sleep(self.poll_interval_s)
         except S3ResumeError as error:
-            kind = type(error).__name__
-            message = f"{kind}: {error}"
-            return {
-                "status": "error",
-                "message": message,
-                "retryable": error.retryable,
-                "kind": kind,
-            }
+            return error_event(error)
         return {"status": "waiting", "messages": found}
 
 
@@ -122,7 +115,7 @@ class S3EventsWatch(BaseEventTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class and its arguments."""
-        return _path_of(self), {
+        return path_of(self), {
             "queue_conn_id": self.queue_conn_id,
             "queue_url": self.queue_url,
             "poll_interval_s": self.poll_interval_s,
@@ -131,7 +124,7 @@ class S3EventsWatch(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield an event whenever there is something."""
-        ask = _asker(QueueQuestion(conn_id=self.queue_conn_id, url=self.queue_url))
+        ask = in_thread(QueueQuestion(conn_id=self.queue_conn_id, url=self.queue_url).ask)
         while True:
             found = 0
             try:
@@ -141,13 +134,3 @@ class S3EventsWatch(BaseEventTrigger):
             if found:
                 yield TriggerEvent({"queue": self.queue_url, "messages": found})  # type: ignore[no-untyped-call]
             await asyncio.sleep(max(self.poll_interval_s, self.quiet_s if found else 0.0))
-
-
-def _asker(question: QueueQuestion) -> Any:  # noqa: ANN401 - of asgiref
-    # Not asyncio.to_thread: the connection is read in that thread, and Airflow 3.0 finds the way
-    # back to the triggerer's loop only from threads of asgiref.
-    return sync_to_async(question.ask, thread_sensitive=False)
-
-
-def _path_of(trigger: BaseTrigger) -> str:
-    return f"{type(trigger).__module__}.{type(trigger).__qualname__}"
