@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import hashlib
+import io
 
 import pytest
 
@@ -34,6 +35,11 @@ ATTRIBUTES = ContentAttributes(
     metadata={"plain": "a b+c=d", "hyphen-ed": "1"},
     tags={"k 1": "v+1/ü=", "empty": ""},
 )
+
+
+def md5_of(data: bytes) -> str:
+    """Return an MD5 as ``Content-MD5`` has it."""
+    return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
 
 
 def test_zero_bytes_are_an_object(store: ObjectStore) -> None:
@@ -235,3 +241,59 @@ def test_c03_a_refused_caller_sees_no_empty_bucket(case: Case) -> None:
     ):
         with pytest.raises(AccessDeniedError):
             call()
+
+
+def test_an_object_is_written_while_it_is_read(store: ObjectStore) -> None:
+    """Where it can be, it is the bytes that the body gave; else it is refused unread."""
+    data, md5 = b"s" * 3000, md5_of(b"s" * 3000)
+    body = io.BytesIO(data)
+    if not store.capabilities.streams_objects:
+        with pytest.raises(UnsupportedError):
+            store.put_object_stream("k", body, 3000, upload=NewUpload(), content_md5=md5)
+        assert (body.tell(), [*store.list_objects()]) == (0, [])
+        return
+    upload = NewUpload(attributes=ContentAttributes(content_type="text/x-odd"))
+    etag = store.put_object_stream("k", body, 3000, upload=upload, content_md5=md5).etag
+    assert read(store, "k") == data
+    info = store.head("k")
+    assert (info.etag, info.attributes.content_type) == (etag, "text/x-odd")
+    if store.capabilities.md5_etags:
+        assert etag == base64.b64decode(md5).hex()
+
+
+def test_c18_an_object_with_another_md5_is_not_stored(store: ObjectStore) -> None:
+    """The service compares what arrives while it is read, and the object before stays."""
+    if not store.capabilities.streams_objects:
+        return
+    put(store, "k", b"old")
+    md5 = md5_of(b"what was meant")
+    with pytest.raises(DigestRejectedError):
+        store.put_object_stream(
+            "k", io.BytesIO(b"what arrived!!"), 14, upload=NewUpload(), content_md5=md5
+        )
+    assert read(store, "k") == b"old"
+
+
+def test_c18_a_condition_holds_for_what_is_written_while_it_is_read(store: ObjectStore) -> None:
+    """As for what is held."""
+    can = store.capabilities
+    if not (can.streams_objects and can.conditional_put):
+        return
+    put(store, "k", b"old")
+    md5 = md5_of(b"new")
+    for condition in (Condition(absent=True), Condition(etag="0" * 32)):
+        with pytest.raises(PreconditionFailedError):
+            store.put_object_stream(
+                "k",
+                io.BytesIO(b"new"),
+                3,
+                upload=NewUpload(),
+                content_md5=md5,
+                condition=condition,
+            )
+    assert read(store, "k") == b"old"
+    there = Condition(etag=store.head("k").etag)
+    store.put_object_stream(
+        "k", io.BytesIO(b"new"), 3, upload=NewUpload(), content_md5=md5, condition=there
+    )
+    assert read(store, "k") == b"new"

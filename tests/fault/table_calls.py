@@ -12,7 +12,7 @@ from tests.support.wire_rules import Exchange, Match, Predicate
 Place = Literal["source", "target", "state"]
 """Where a call goes. The state location is in the target's bucket."""
 
-LARGE, HUGE, SMALL = "large", "huge", "small"
+LARGE, HUGE, SMALL, WHOLE = "large", "huge", "small", "whole"
 STATE = "/state-"
 
 
@@ -41,8 +41,8 @@ class Row:
     @property
     def answers_with_body(self) -> bool:
         """Whether a successful answer has a body that says something."""
-        silent = {"head", "head_part", "put_object", "abort_upload", "delete_object"}
-        return self.call not in silent and not self.call.startswith("upload_part")
+        silent = {"head", "head_part", "abort_upload", "delete_object"}
+        return self.call not in silent and not self.call.startswith(("upload_part", "put_object"))
 
     @property
     def answers_with_xml(self) -> bool:
@@ -112,6 +112,13 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(call="put_object", place="target", scenario="copy", match=_PUT, sends=True),
     Row(call="put_object", place="state", scenario="plan", match=_PUT, sends=True),
+    Row(
+        call="put_object_stream",
+        place="target",
+        scenario="whole",
+        match=Match(operation="PutObject", path=f"/{WHOLE}$"),
+        sends=True,
+    ),
     Row(
         call="create_upload",
         place="target",

@@ -54,7 +54,9 @@ def _of_settling(kind: str, fault: Fault, row: Row) -> Ending | None:
             # It may have been begun unheard. Begun again, the first one would be known to nobody;
             # the intent names what the next attempt has to look for.
             return _BY_NAME[f"{kind}-for-good"].ending
-        case "put_object" | "complete_upload" if row.place == "target" and kind in _acted(row):
+        case "put_object" | "put_object_stream" | "complete_upload" if (
+            row.place == "target" and kind in _acted(row)
+        ):
             return HEALED  # It looks at the target, and finds the object (c16).
         case "get_tags" if kind in _TAGS_REFUSED:
             return HEALED  # Without its tags, and the report says so (c19).

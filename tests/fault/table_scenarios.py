@@ -29,16 +29,14 @@ from airflow_provider_s3resume.transfer.batch import copy_batch
 from airflow_provider_s3resume.transfer.checkpoints import INTENTS, CheckpointRecords, Stored
 from airflow_provider_s3resume.transfer.config import CopyConfig
 from airflow_provider_s3resume.transfer.loading import load_entries, load_outcomes
-from airflow_provider_s3resume.transfer.planning import (
-    PlanRequest,
-    make_plan,
-    pairs_manifest,
-)
+from airflow_provider_s3resume.transfer.pairs import pairs_manifest
+from airflow_provider_s3resume.transfer.plan_request import PlanRequest
+from airflow_provider_s3resume.transfer.planning import make_plan
 from airflow_provider_s3resume.transfer.state import StateLocation
 from airflow_provider_s3resume.transfer.stopping import StopSignal
 from airflow_provider_s3resume.transfer.verification import verify_run
 from tests.conftest import SeaweedPair
-from tests.fault.table_calls import HUGE, LARGE, SMALL, Row
+from tests.fault.table_calls import HUGE, LARGE, SMALL, WHOLE, Row
 from tests.fault.table_faults import QUICK_TIMES, Fault
 from tests.support.endpoints import CLIENTS, NO_PROXIES, S3Endpoint
 from tests.support.tls import Certificate
@@ -112,6 +110,12 @@ class Shared:
             Body=self.wanted[SMALL],
             Metadata=METADATA,
             Tagging=tagging,
+        )
+        client.put_object(
+            Bucket=bucket,
+            Key=FAR_PREFIX + WHOLE,
+            Body=self.wanted[WHOLE],
+            Metadata=METADATA,
         )
         for name, sizes in SIZES.items():
             key = (FAR_PREFIX if name == HUGE else SOURCE_PREFIX) + name
@@ -278,6 +282,7 @@ class Copy(Scenario):
 
     large = SOURCE_PREFIX + LARGE
     carry_tags = True
+    threshold = PART
     memory_budget = 64 * MIB
     concurrency = 2
 
@@ -317,7 +322,7 @@ class Copy(Scenario):
             BatchRef(**self.ref),
             CopyConfig(
                 part_size=5 * MIB,
-                multipart_threshold=PART,
+                multipart_threshold=self.threshold,
                 memory_budget=self.memory_budget,
                 part_concurrency=self.concurrency,
                 object_concurrency=2,
@@ -419,6 +424,14 @@ class Stream(Copy):
     memory_budget = 3000
 
 
+class Whole(Copy):
+    """The same of an object that is written in one request, while it is read."""
+
+    large = FAR_PREFIX + WHOLE
+    carry_tags = False
+    threshold = 2 * MIB
+
+
 class Plan(Scenario):
     """List both sides and store what differs."""
 
@@ -506,6 +519,7 @@ SCENARIOS: Final[Mapping[str, Callable[[World], Scenario]]] = {
     "resume": Resume,
     "start-over": StartOver,
     "stream": Stream,
+    "whole": Whole,
     "plan": Plan,
     "verify": Verify,
     "uploads": Uploads,

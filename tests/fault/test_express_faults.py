@@ -13,7 +13,7 @@ from airflow_provider_s3resume.exceptions import CopyStoppedError
 from airflow_provider_s3resume.plan.parts import KIB
 from airflow_provider_s3resume.storage.layers import requests_of
 from airflow_provider_s3resume.transfer import single
-from airflow_provider_s3resume.transfer.batch import BatchResult
+from airflow_provider_s3resume.transfer.batch_result import BatchResult
 from airflow_provider_s3resume.transfer.config import CopyConfig, OnSourceChange
 from airflow_provider_s3resume.transfer.outcomes import LANDED, Outcome, Proof, Status
 from airflow_provider_s3resume.transfer.stopping import StopSignal

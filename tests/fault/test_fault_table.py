@@ -14,11 +14,12 @@ from typing import Protocol
 import pytest
 
 from airflow_provider_s3resume.exceptions import S3ResumeError
+from airflow_provider_s3resume.plan.parts import MIB
 from airflow_provider_s3resume.storage.base import ObjectStore
 from airflow_provider_s3resume.transfer import config, multipart, parts, reading, single
 from airflow_provider_s3resume.transfer.pool import Workers
 from tests.conftest import SeaweedPair
-from tests.fault.table_calls import ROWS, SMALL, Row, calls_without_rows
+from tests.fault.table_calls import ROWS, SMALL, WHOLE, Row, calls_without_rows
 from tests.fault.table_endings import ending_of, meets_create
 from tests.fault.table_faults import FAULTS, Failed, Fault, Healed, cells
 from tests.fault.table_scenarios import SCENARIOS, SIZES, Shared, World
@@ -41,6 +42,7 @@ def shared(seaweed_pair: SeaweedPair, tmp_path_factory: pytest.TempPathFactory) 
         wanted={
             **{name: chance.randbytes(sum(sizes)) for name, sizes in SIZES.items()},
             SMALL: chance.randbytes(700),
+            WHOLE: chance.randbytes(MIB + 300),
         },
         ours=make_certificate(folder / "ours"),
         foreign=make_certificate(folder / "foreign"),

@@ -9,14 +9,23 @@ from dataclasses import replace
 
 import pytest
 
-from airflow_provider_s3resume.transfer.batch import BatchResult
-from airflow_provider_s3resume.transfer.outcomes import Status
+from airflow_provider_s3resume.transfer.batch_result import BatchResult
+from airflow_provider_s3resume.transfer.outcomes import Proof, Status
 from tests.conformance.cases import SEAWEED_EXTRA
 from tests.conftest import SeaweedPair
 from tests.support.one_server import CONFIG, WHOLE, OneServer
 from tests.support.transfer_servers import PART
 from tests.support.wire import Wire
-from tests.support.wire_rules import INTERNAL_ERROR, Action, Match, Replace, Reset, Rule
+from tests.support.wire_rules import (
+    INTERNAL_ERROR,
+    Action,
+    Exchange,
+    Match,
+    Replace,
+    Reset,
+    Rewrite,
+    Rule,
+)
 
 DENIED = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
 MISSING = b"<Error><Code>NotImplemented</Code><Message>not here</Message></Error>"
@@ -183,3 +192,55 @@ def test_the_requests_name_the_very_source_and_replace_all_attributes(server: On
         f"bytes={PART}-{2 * PART - 1}",
         f"bytes={2 * PART}-{2 * PART + 9}",
     ]
+
+
+@pytest.mark.parametrize("meanwhile", [b"", b"somebody else's"])
+def test_c18_an_empty_object_that_a_service_made_of_a_copy_is_replaced_by_the_bytes(
+    server: OneServer, meanwhile: bytes
+) -> None:
+    """Nothing was there before: the bytes are written on condition that it still lies there."""
+    server.plan("whole")
+
+    def taken_for_put(exchange: Exchange) -> bool:
+        is_copy = exchange.operation == "CopyObject"
+        if is_copy:
+            named = {"Bucket": server.target_bucket, "Key": "whole"}
+            server.client.put_object(Body=meanwhile, **named)  # type: ignore[arg-type]
+        return is_copy
+
+    answer = Replace(status=200, headers={"ETag": '"d41d8cd98f00b204e9800998ecf8427e"'})
+    server.wire.add(Rule(when=taken_for_put, action=answer))
+    failures = server.run(ONE_BY_ONE).failures
+    [written] = server.seen("PutObject")
+    if meanwhile:
+        assert [f.error_kind for f in failures] == ["TargetChangedError"]
+        assert written.headers["if-none-match"] == "*"
+        assert server.data("whole") == meanwhile
+        return
+    assert failures == ()
+    assert written.headers["if-match"] == '"d41d8cd98f00b204e9800998ecf8427e"'
+    assert server.data("whole") == SINGLE
+    assert not server.outcomes()["whole"].by_service
+    assert server.verify().failed == 0
+
+
+def test_c16_a_lost_answer_is_settled_by_the_bytes_where_no_digest_tells(
+    seaweed_pair: SeaweedPair, wire: Callable[..., Wire], bucket: str
+) -> None:
+    """ETags that are no MD5s, and no checksum: both objects are read, and no copy is made again."""
+    extra = {**SEAWEED_EXTRA, "md5_etags": False}
+    server = OneServer(seaweed_pair.source.endpoint, bucket, wire, extra)
+    shown = dict.fromkeys([f"x-amz-checksum-{name}" for name in ("crc32", "crc32c", "crc64nvme")])
+    break_(server, "HeadObject", Rewrite(headers=shown))
+    server.put("whole", SINGLE)
+    server.plan("whole")
+    break_(server, "CopyObject", Reset(side="answer"), times=1)
+    server.run().raise_for_failures()
+    outcome = server.outcomes()["whole"]
+    assert (outcome.status, outcome.by_service) == (Status.COPIED, True)
+    assert outcome.proof is Proof.PARTS
+    assert len(server.seen("CopyObject")) == 1
+    read = {exchange.path for exchange in server.seen("GetObject")}
+    assert read == {f"/{name}/whole" for name in (server.source_bucket, server.target_bucket)}
+    assert server.data("whole") == SINGLE
+    assert server.verify().failed == 0

@@ -26,10 +26,12 @@ from airflow_provider_s3resume.transfer.batch import copy_batch
 from airflow_provider_s3resume.transfer.config import CopyConfig, OnUnsupportedAttribute
 from airflow_provider_s3resume.transfer.loading import load_outcomes
 from airflow_provider_s3resume.transfer.outcomes import Outcome, Status
-from airflow_provider_s3resume.transfer.planning import PlanRequest, make_plan
-from airflow_provider_s3resume.transfer.state import StateLocation
+from airflow_provider_s3resume.transfer.plan_request import PlanRequest
+from airflow_provider_s3resume.transfer.planning import make_plan
+from airflow_provider_s3resume.transfer.state import DEFAULT_PREFIX, StateLocation
 from airflow_provider_s3resume.transfer.stopping import StopSignal
 from airflow_provider_s3resume.transfer.verification import verify_run
+from tests.conformance.cases import s3_store
 from tests.conftest import SeaweedPair
 from tests.support.ministack import MinistackServer
 from tests.support.seaweed import SeaweedServer
@@ -182,6 +184,27 @@ def test_c19_a_target_encrypts_with_the_customers_key_and_a_source_is_read_with_
     assert {o.status for o in back.run().values()} == {Status.COPIED}
     for key, data in DATA.items():
         assert client.get_object(Bucket=f"{bucket}-source", Key=key)["Body"].read() == data
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+def test_c41_an_object_under_another_key_or_none_is_named_with_the_way_out(
+    ministack_server: MinistackServer, bucket: str, *, keyed: bool
+) -> None:
+    """A record of ours among them: a key that a connection gets later is not that of the state."""
+    client = ministack_server.client()
+    client.create_bucket(Bucket=bucket)
+    key = f"{DEFAULT_PREFIX}marker.json"
+    client.put_object(Bucket=bucket, Key=key, Body=b"{}", **({} if keyed else CUSTOMER))
+    extra = {**MINI, **({"sse_c_secret_key": KEY} if keyed else {})}
+    store = s3_store(ministack_server.endpoint, bucket, extra)
+    calls = (lambda: store.head(key), lambda: StateLocation(store).ensure(1.0))
+    for call in calls:
+        with pytest.raises(StoreError, match="expected an object") as raised:
+            call()
+        assert raised.value.subject == f"s3://{bucket}/{key}"
+        assert "sse_c_secret_key" in raised.value.detail
+        assert "another state_uri" in raised.value.detail
+        assert not raised.value.retryable
 
 
 def test_c19_what_is_asked_for_is_there(sync: Any, secure_weed: SeaweedServer, bucket: str) -> None:

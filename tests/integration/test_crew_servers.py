@@ -23,7 +23,7 @@ from airflow_provider_s3resume.exceptions import AccessDeniedError, CopyStoppedE
 from airflow_provider_s3resume.plan.parts import KIB, MIB
 from airflow_provider_s3resume.storage.layers import requests_of
 from airflow_provider_s3resume.transfer import batch, crew, crew_member, crew_pipes
-from airflow_provider_s3resume.transfer.batch import BatchResult
+from airflow_provider_s3resume.transfer.batch_result import BatchResult
 from airflow_provider_s3resume.transfer.config import CopyConfig
 from airflow_provider_s3resume.transfer.express import Lane
 from airflow_provider_s3resume.transfer.outcomes import LANDED, Outcome, Status

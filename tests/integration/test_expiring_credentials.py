@@ -19,10 +19,11 @@ from airflow_provider_s3resume.hooks.s3 import S3ResumeHook
 from airflow_provider_s3resume.plan.manifest import BatchRef
 from airflow_provider_s3resume.plan.parts import MIB
 from airflow_provider_s3resume.storage.base import ObjectStore
-from airflow_provider_s3resume.transfer.batch import BatchResult, copy_batch
+from airflow_provider_s3resume.transfer.batch import copy_batch
+from airflow_provider_s3resume.transfer.batch_result import BatchResult
 from airflow_provider_s3resume.transfer.config import CopyConfig
 from airflow_provider_s3resume.transfer.express import MOST_BYTES
-from airflow_provider_s3resume.transfer.planning import pairs_manifest
+from airflow_provider_s3resume.transfer.pairs import pairs_manifest
 from airflow_provider_s3resume.transfer.state import StateLocation
 from airflow_provider_s3resume.transfer.stopping import StopSignal
 from tests.support.processes import wait_until

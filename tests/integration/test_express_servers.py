@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_s3resume.plan.parts import KIB, MIB
-from airflow_provider_s3resume.storage.base import express_of
+from airflow_provider_s3resume.storage.express import express_of
 from airflow_provider_s3resume.storage.layers import Budget, RateLimited, Rates, requests_of
 from airflow_provider_s3resume.transfer.config import CopyConfig
 from airflow_provider_s3resume.transfer.outcomes import Outcome, Proof, Status

@@ -46,7 +46,7 @@ def test_c20_large_parts_take_the_budget_and_little_else(
     """Four parts of 256 MiB, sent while they are read."""
     batch = plan(["big/4x256"], f"big-{budget}")
     order = Order(batch=batch, memory_budget=budget * MIB, part_size=256 * MIB)
-    made = run_order(order, server.env(), tmp_path)
+    made = run_order(order, server.env(), tmp_path, sampled=False)
     assert made.result["parts_sent"] == 4
     assert server.totals() | {"most_at_once": 0, "parts": 0} == {
         "objects": 1, "bytes": 1024 * MIB, "other_etags": 0, "uploads": 0,
@@ -62,9 +62,24 @@ def test_c20_parts_that_are_held_take_the_budget_and_little_else(
     """128 parts of 8 MiB, as many at once as the budget holds."""
     batch = plan(["big/2x512"], f"held-{budget}")
     order = Order(batch=batch, memory_budget=budget * MIB, part_size=8 * MIB)
-    made = run_order(order, server.env(), tmp_path)
+    made = run_order(order, server.env(), tmp_path, sampled=False)
     assert made.result["parts_sent"] == 128
     assert server.totals()["bytes"] == 1024 * MIB
+    assert made.peak_rss - made.before <= budget + BESIDE_MIB
+
+
+@pytest.mark.parametrize("budget", [16, 128])
+def test_c20_whole_objects_take_the_budget_and_little_else(
+    server: NullS3, plan: Callable[..., dict[str, object]], tmp_path: Path, budget: int
+) -> None:
+    """64 objects of 8 MiB, sent while they are read: more at once than could be held."""
+    batch = plan([f"whole/{number:02}" for number in range(64)], f"whole-{budget}")
+    order = Order(batch=batch, memory_budget=budget * MIB)
+    made = run_order(order, server.env(), tmp_path, sampled=False)
+    assert made.result["counts"] == {"copied": 64}
+    totals = server.totals()
+    assert (totals["objects"], totals["bytes"]) == (64, 512 * MIB)
+    assert (totals["other_etags"], totals["parts"]) == (0, 0)
     assert made.peak_rss - made.before <= budget + BESIDE_MIB
 
 
@@ -74,7 +89,7 @@ def test_c20_many_small_objects_take_the_budget_and_little_else(
     """1,500 objects of 64 KiB, 256 of them at once."""
     batch = plan([f"small/{number:05}" for number in range(1500)], "small")
     order = Order(batch=batch, memory_budget=16 * MIB)
-    made = run_order(order, server.env(), tmp_path)
+    made = run_order(order, server.env(), tmp_path, sampled=False)
     assert made.result["counts"] == {"copied": 1500}
     totals = server.totals()
     assert (totals["objects"], totals["other_etags"]) == (1500, 0)

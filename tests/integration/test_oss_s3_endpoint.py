@@ -25,11 +25,12 @@ from airflow_provider_s3resume.plan.digests import Checksum, ChecksumAlgorithm
 from airflow_provider_s3resume.plan.parts import MIB
 from airflow_provider_s3resume.storage.base import NewUpload, ObjectStore
 from airflow_provider_s3resume.storage.s3 import S3Store
-from airflow_provider_s3resume.transfer.batch import BatchResult, copy_batch
+from airflow_provider_s3resume.transfer.batch import copy_batch
+from airflow_provider_s3resume.transfer.batch_result import BatchResult
 from airflow_provider_s3resume.transfer.config import CopyConfig
 from airflow_provider_s3resume.transfer.loading import load_outcomes
 from airflow_provider_s3resume.transfer.outcomes import Outcome, Status
-from airflow_provider_s3resume.transfer.planning import pairs_manifest
+from airflow_provider_s3resume.transfer.pairs import pairs_manifest
 from airflow_provider_s3resume.transfer.state import StateLocation
 from airflow_provider_s3resume.transfer.stopping import StopSignal
 from tests.conftest import SeaweedPair

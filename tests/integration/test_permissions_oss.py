@@ -9,7 +9,8 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_s3resume.permissions import known_features
-from airflow_provider_s3resume.plan.permissions import Policy, choose, policies
+from airflow_provider_s3resume.plan.permissions import choose
+from airflow_provider_s3resume.plan.policies import Policy, policies
 from airflow_provider_s3resume.plan.sides import parse_places
 from tests.conftest import SeaweedPair
 from tests.support.demo_data import MIB, bytes_of

@@ -11,7 +11,8 @@ from botocore.config import Config
 from airflow_provider_s3resume.storage.base import ObjectStore
 from airflow_provider_s3resume.storage.build import build_store
 from airflow_provider_s3resume.storage.s3 import S3Store, client_config, store_settings_from_extra
-from airflow_provider_s3resume.transfer.planning import PlanRequest, check_sides
+from airflow_provider_s3resume.transfer.checking import check_sides
+from airflow_provider_s3resume.transfer.plan_request import PlanRequest
 from airflow_provider_s3resume.transfer.state import StateLocation
 from tests.conftest import SeaweedPair
 from tests.support.endpoints import S3Endpoint

@@ -12,8 +12,10 @@ from airflow_provider_s3resume.storage.base import NewUpload, ObjectStore
 from airflow_provider_s3resume.transfer.batch import copy_batch
 from airflow_provider_s3resume.transfer.config import CopyConfig, ServerSideCopy
 from airflow_provider_s3resume.transfer.name_lists import ListFile
-from airflow_provider_s3resume.transfer.planning import PlanRequest, make_plan
-from airflow_provider_s3resume.transfer.reporting import RunReport, make_report
+from airflow_provider_s3resume.transfer.plan_request import PlanRequest
+from airflow_provider_s3resume.transfer.planning import make_plan
+from airflow_provider_s3resume.transfer.reporting import make_report
+from airflow_provider_s3resume.transfer.run_report import RunReport
 from airflow_provider_s3resume.transfer.selecting import Scope
 from airflow_provider_s3resume.transfer.state import StateLocation
 from airflow_provider_s3resume.transfer.stopping import StopSignal

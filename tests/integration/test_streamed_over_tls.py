@@ -23,7 +23,7 @@ from airflow_provider_s3resume.transfer import parts
 from airflow_provider_s3resume.transfer.batch import copy_batch
 from airflow_provider_s3resume.transfer.config import CopyConfig, ServerSideCopy
 from airflow_provider_s3resume.transfer.outcomes import Proof, Status
-from airflow_provider_s3resume.transfer.planning import pairs_manifest
+from airflow_provider_s3resume.transfer.pairs import pairs_manifest
 from airflow_provider_s3resume.transfer.state import StateLocation
 from airflow_provider_s3resume.transfer.stopping import StopSignal
 from tests.conftest import SeaweedPair

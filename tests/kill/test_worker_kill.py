@@ -17,7 +17,6 @@ from tests.kill.large_copy import (
 from tests.support import watchdog
 from tests.support.celery_backend import WORKERS
 from tests.support.distributed_stage import DistributedStage
-from tests.support.processes import wait_until
 from tests.support.stage import NIGHTLY
 
 
@@ -105,8 +104,7 @@ def test_c14_a_worker_told_to_end_finishes_its_copy_and_takes_no_other_task(
         copy.wait_acknowledged(8)
     copy.note_end(processes)
     report = copy.finish()
-    worker = stage.worker(processes.worker)
-    wait_until(lambda: not worker.is_running(), deadline_s=30, what="the worker has ended")
+    stage.wait_ended(processes.worker)
     check_copied(report)
     check_right(stage)
     assert copy.transfer()["try_number"] == 1
@@ -139,6 +137,7 @@ def test_c14_a_worker_that_ends_at_once_leaves_a_copy_that_goes_on_at_the_other(
         processes = copy.processes()
         os.kill(processes.main, signal.SIGQUIT)
         copy.note_end(processes)
+    stage.wait_ended(processes.worker)
     copy.check_resumed(copy.finish())
     assert "CopyStoppedError" in copy.log(1)
 
@@ -151,6 +150,7 @@ def test_c14_a_worker_whose_processes_are_all_told_to_end_leaves_a_copy_that_goe
         processes = copy.processes()
         watchdog.signal_all(watchdog.members({processes.main}), signal.SIGTERM)
         copy.note_end(processes)
+    stage.wait_ended(processes.worker)
     copy.check_resumed(copy.finish())
     assert "CopyStoppedError" in copy.log(1)
 

@@ -154,6 +154,11 @@ def test_an_ignore_line_is_what_the_predecessor_took_it_for(pattern: str, key: s
         "[z-a]",
         "(?=(a+)+b)",
         "(?>(a|ab)*)c",
+        "(a?){30}a{30}",
+        "(?:a|aa){30}b",
+        "a?" * 30 + "a" * 30,
+        "((a?){6}){3}b",
+        "(?=(?:a{0,2}){17})",
     ],
 )
 def test_a_regex_that_may_run_wild_is_refused_by_name(regex: str) -> None:
@@ -171,6 +176,8 @@ def test_a_regex_that_may_run_wild_is_refused_by_name(regex: str) -> None:
         (r"(jpe?g|png)$", "a.jpeg", "a.gif"),
         (r"(\d{1,3}\.){3}\d{1,3}", "host-10.0.0.1.log", "host-10.0.log"),
         (r"^(?!tmp/)", "a/b", "tmp/a"),
+        (r"^(\w+/){3}\d+-\d+-\d+T\d+:\d+\.[a-z]+$", "a/b/c/1-2-3T4:5.x", "a/b/1-2-3T4:5.x"),
+        ("^" + "a?" * 16 + "b", "aab", "c"),
     ],
 )
 def test_a_usual_regex_is_searched_for(regex: str, inside: str, outside: str) -> None:

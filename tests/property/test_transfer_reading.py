@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_s3resume.exceptions import TransientStoreError
 from airflow_provider_s3resume.plan.digests import ChecksumAlgorithm
-from airflow_provider_s3resume.plan.objects import ByteRange
+from airflow_provider_s3resume.plan.objects import ByteRange, ObjectInfo
 from airflow_provider_s3resume.storage.memory import MemoryStore
 from airflow_provider_s3resume.transfer.hashing import Hasher, checksum_of
 from airflow_provider_s3resume.transfer.reading import ExactSource, StreamBody
@@ -80,9 +80,19 @@ def test_a_streamed_body_is_the_range_and_hashed_once(
 
 
 @given(BREAKS, st.integers(1, 64))
-def test_a_whole_object_is_whole_whatever_breaks(breaks: set[int], read_size: int) -> None:
+def test_a_whole_object_is_whole_and_hashed_once_whatever_breaks(
+    breaks: set[int], read_size: int
+) -> None:
     """A small object that is read in one request goes on in ranges where that broke."""
-    data = bytearray(SIZE)
-    info = source_that_breaks(breaks, read_size).whole(memoryview(data))
+    data, hasher = bytearray(SIZE), Hasher(ChecksumAlgorithm.CRC64NVME)
+    headers: list[ObjectInfo] = []
+
+    def hashers_for(info: ObjectInfo) -> list[Hasher]:
+        headers.append(info)
+        return [hasher]
+
+    info = source_that_breaks(breaks, read_size).whole(memoryview(data), hashers_for)
     assert bytes(data) == pattern(SIZE)
     assert info.size == SIZE
+    assert headers == [info]
+    assert hasher.checksum() == checksum_of(ChecksumAlgorithm.CRC64NVME, data)

@@ -17,10 +17,13 @@ from airflow_provider_s3resume.plan.parts import Limits
 from airflow_provider_s3resume.plan.renaming import Renaming
 from airflow_provider_s3resume.storage.base import WriteOptions
 from airflow_provider_s3resume.storage.memory import MemoryStore, StoredObject
-from airflow_provider_s3resume.transfer.batch import BatchResult, copy_batch
+from airflow_provider_s3resume.transfer.batch import copy_batch
+from airflow_provider_s3resume.transfer.batch_result import BatchResult
 from airflow_provider_s3resume.transfer.config import CopyConfig
-from airflow_provider_s3resume.transfer.planning import PlanRequest, make_plan
-from airflow_provider_s3resume.transfer.reporting import RunReport, make_report
+from airflow_provider_s3resume.transfer.plan_request import PlanRequest
+from airflow_provider_s3resume.transfer.planning import make_plan
+from airflow_provider_s3resume.transfer.reporting import make_report
+from airflow_provider_s3resume.transfer.run_report import RunReport
 from airflow_provider_s3resume.transfer.selecting import EVERYTHING, Scope
 from airflow_provider_s3resume.transfer.state import StateLocation
 from airflow_provider_s3resume.transfer.stopping import StopSignal

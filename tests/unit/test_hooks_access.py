@@ -70,6 +70,8 @@ def test_the_fields_are_read(connect: Connect) -> None:
     "fields",
     [
         {"expected_bucket_owner": 12345678901},
+        {"expected_bucket_owner": 123456789012},
+        {"expected_bucket_owner": "1234567890123"},
         {"expected_bucket_owner": "12345678901"},
         {"expected_bucket_owner": "0123-4567-8901"},
         {"unsigned": "yes"},
@@ -92,6 +94,7 @@ def test_a_value_that_cannot_be_used_is_refused_by_name(
     [
         {},
         {"login": None, "password": None, "extra": {"role_arn": ROLE.format(1)}},
+        {"login": None},
         {"login": None, "password": None, "extra": {"profile_name": "mine"}},
         {"login": None, "password": None, "extra": {"aws_access_key_id": "AKIDEXAMPLE"}},
     ],

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import gc
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_s3resume.exceptions import InvalidInputError, ThrottledError
+from airflow_provider_s3resume.hooks.sides import Sides
 from airflow_provider_s3resume.operators.multipart_copy import ResumableMultipartCopyOperator
 from airflow_provider_s3resume.operators.params import COPYING_FROM_PARAMS, copying_params
 from airflow_provider_s3resume.operators.plan import (
@@ -53,6 +55,32 @@ def test_a_task_opens_its_stores_with_its_budget(buckets: Buckets) -> None:
     assert isinstance(budget, Budget)
     assert budget is other
     assert (budget.bytes_per_s, budget.requests_per_s) == (10 * MIB, 50)
+
+
+def test_c20_garbage_is_looked_for_while_a_task_copies(
+    buckets: Buckets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Errors hold what their frames hold, in circles: without the collector that would only grow.
+
+    It rests while the stores are opened, and is as before when the task has ended.
+    """
+    seen: list[bool] = []
+    run, opened = ResumableMultipartCopyOperator.run_stoppable, Sides.open_pair
+
+    def noted(act: Callable[..., Any]) -> Callable[..., Any]:
+        def noting(*given: Any, **more: Any) -> Any:
+            seen.append(gc.isenabled())
+            return act(*given, **more)
+
+        return noting
+
+    monkeypatch.setattr(ResumableMultipartCopyOperator, "run_stoppable", noted(run))
+    monkeypatch.setattr(Sides, "open_pair", noted(opened))
+    assert gc.isenabled()
+    copy()
+    assert seen == [False, True]
+    assert gc.isenabled()
+    assert buckets.budgets == [None, None]
 
 
 def test_a_task_opens_the_stores_of_a_batch_with_its_budget(buckets: Buckets) -> None:

@@ -54,6 +54,8 @@ def test_an_arn_alone_is_the_whole_access_point() -> None:
         "s3://arn:aws:s3::123456789012:accesspoint/reports/key",
         "s3://arn:aws:s3:eu-central-1:123456789012:accesspoint/alias.mrap/key",
         "s3://arn:aws:s3:eu-central-1:123456789012:accesspoint/a_b/key",
+        "s3://arn:aws:s3:eu-central-1:123456789012:accesspoint/reports_2/key",
+        "s3://arn:aws:s3:eu-central-1:123456789012:accesspoint/reports:1/key",
     ],
 )
 def test_another_arn_is_refused_with_those_that_are_accepted(uri: str) -> None:

@@ -134,6 +134,12 @@ def test_the_message_that_tests_a_configuration_is_known() -> None:
     assert read_body(document("test-event")) == Reading(nature=Nature.TEST)
 
 
+def test_c40_a_test_message_that_names_objects_is_about_objects() -> None:
+    """Taken for a test alone, it would be deleted, and its object never be looked at."""
+    odd = json.dumps({"Event": "s3:TestEvent", "Records": [record()]})
+    assert read_body(odd) == read_body(body_of(record()))
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
@@ -245,6 +251,8 @@ def test_keys_are_decoded_as_s3_encodes_them(written: str, key: str) -> None:
         ("10", "1", False),
         ("617f08299329d189", "617F08299329D188", True),
         ("617F08299329D189", "617f08299329d18a", False),
+        ("0B", "0a", True),
+        ("0b", "0A", True),
     ],
 )
 def test_sequencers_are_compared_as_s3_documents(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -51,6 +52,11 @@ def selected(given: Mapping[str, object], listed: ListedObject, **more: Any) -> 
             one(storage_class="STANDARD"),
             one(storage_class="GLACIER"),
         ),
+        (
+            {"exclude_storage_classes": "STANDARD"},
+            one(storage_class="GLACIER"),
+            one(storage_class=None),
+        ),
         ({"include": "*.csv\n*.txt\r\n\n"}, one("x/b.txt"), one("x/b.bin")),
         ({"exclude": ["b/**"]}, one("a/b.csv"), one("b/a.csv")),
         ({"include_regex": r"^a\d$"}, one("a1"), one("a12")),
@@ -63,6 +69,18 @@ def test_each_condition(
     """The bounds themselves are inside, but for the end of a window of times."""
     assert selected(given, inside)
     assert not selected(given, outside)
+
+
+@pytest.mark.parametrize("name", ["include", "include_regex", "storage_classes"])
+@pytest.mark.parametrize("blank", ["\n", " \r\n \n"])
+def test_blank_lines_do_not_select_everything(name: str, blank: str) -> None:
+    """What selects is named in none of them; what excludes may be empty."""
+    with pytest.raises(InvalidInputError, match=rf"selection\.{name}: .*one line at least"):
+        Selection.parse({name: blank})
+    with pytest.raises(InvalidInputError, match=rf"selection\.{name}: .*none of them blank"):
+        Selection.parse({name: ["*", blank]})
+    assert Selection.parse({name.replace("include", "exclude"): ""}) is None
+    assert Selection.parse({"exclude": blank, "exclude_regex": blank}) is None
 
 
 def test_what_excludes_wins_whatever_the_order() -> None:
@@ -91,6 +109,7 @@ def test_a_pattern_looks_at_the_key_behind_the_last_slash_of_the_prefix(
 ) -> None:
     """So one object of a bucket can be named by its name in its folder."""
     assert selected({"include": pattern}, one(key), source_prefix=prefix) is fits
+    assert selected({"exclude": pattern}, one(key), source_prefix=prefix) is not fits
 
 
 def test_an_ignore_list_looks_at_bucket_and_key() -> None:
@@ -148,12 +167,19 @@ def test_classes_are_those_of_the_source() -> None:
     assert made.selector(now=NOW, bucket="b", scheme="oss")(one(storage_class=None))
 
 
-def test_times_may_be_values() -> None:
-    """A DAG may give a datetime; without a zone it is UTC."""
-    zone = timezone(timedelta(hours=2))
-    aware = datetime(2026, 1, 1, 2, tzinfo=zone)
-    for given in (aware, aware.astimezone(UTC).replace(tzinfo=None), "2026-01-01T00:00:00Z"):
-        assert Selection.parse({"modified_after": given}) == Selection(modified_after=1767225600.0)
+def test_times_may_be_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A DAG may give a datetime; without a zone it is UTC, wherever the worker is."""
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        zone = timezone(timedelta(hours=2))
+        aware = datetime(2026, 1, 1, 2, tzinfo=zone)
+        for given in (aware, aware.astimezone(UTC).replace(tzinfo=None), "2026-01-01T00:00:00Z"):
+            made = Selection.parse({"modified_after": given})
+            assert made == Selection(modified_after=1767225600.0)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_what_was_asked_for_is_told_and_nothing_else() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,11 +13,12 @@ from airflow_provider_s3resume.exceptions import InvalidInputError
 from airflow_provider_s3resume.plan.permissions import (
     PLAIN_SYNC,
     Feature,
-    Policy,
+    Need,
+    On,
     choose,
-    policies,
     read_features,
 )
+from airflow_provider_s3resume.plan.policies import Policy, Resources, policies
 from airflow_provider_s3resume.plan.sides import parse_places
 from tests.support import features
 from tests.support.iam import Asked, Policies, actions_in
@@ -54,13 +56,34 @@ TEXT += table(
         "-",
         "`oss:ListObjectVersions`",
     ),
-    ("a key of the user's", "`kms`", "-", "`kms:Decrypt`", "-", "-"),
+    (
+        "a `key` of the user's",
+        "`kms`",
+        "`GetObject`",
+        "`kms:Decrypt` (key)",
+        "`kms:GenerateDataKey` (key), `kms:Decrypt` (key)",
+        "`kms:Decrypt` (key)",
+    ),
+    (
+        "a list",
+        "`list`",
+        "`GetObject` of it",
+        "`s3:GetObject` (list)",
+        "-",
+        "`oss:GetObject` (list)",
+    ),
+    ("by the service", "-", "`CopyObject`", "-", "`s3:GetObject` (source)", "-"),
+    ("its key", "-", "`CopyObject`", "-", "`kms:Decrypt` (source's key)", "-"),
+    ("a queue", "-", "`ReceiveMessage`", "`sqs:ReceiveMessage` (queue)", "-", "-"),
+    ("dead", "-", "`SendMessage`", "`sqs:SendMessage` (dead letters)", "-", "-"),
+    ("a role", "-", "`AssumeRole`", "`sts:AssumeRole` (role)", "-", "-"),
+    ("its role", "-", "`AssumeRole`", "-", "`sts:AssumeRole` (role)", "-"),
 )
 KNOWN = read_features(TEXT)
 PLACES = parse_places("s3://src/in/", "s3://tgt/out/", "s3://tgt/.s3resume/")
 
 
-def made(*names: str, **more: str) -> dict[str, Policy]:
+def made(*names: str, **more: Any) -> dict[str, Policy]:
     """Return the policies of a plain sync with these features."""
     return policies(PLACES, choose(KNOWN, names), **more)
 
@@ -71,9 +94,38 @@ def test_rows_are_read_with_their_actions_and_calls() -> None:
         group=PLAIN_SYNC,
         name="write",
         calls=("PutObject",),
-        target=("s3:PutObject", "s3:ListBucketMultipartUploads"),
+        target=(Need(action="s3:PutObject"), Need(action="s3:ListBucketMultipartUploads")),
     )
-    assert KNOWN[4].source == ("s3:ListBucketVersions", "s3:GetObjectVersion")
+    assert [need.action for need in KNOWN[4].source] == [
+        "s3:ListBucketVersions",
+        "s3:GetObjectVersion",
+    ]
+    assert KNOWN[5].name == "a key of the user's"
+    assert KNOWN[5].source == (Need(action="kms:Decrypt", on=On.KEY),)
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "said"),
+    [
+        (2, "GetObject of the list", "not quoted: GetObject"),
+        (2, "`GetObject`, ListObjectsV2", "not quoted: ListObjectsV2"),
+        (3, "`s3:GetObject` on the list", "neither an action"),
+        (3, "`s3:GetObject` (shelf)", "done to: \\(shelf\\)"),
+        (3, "s3:GetObject", "neither an action"),
+        (3, "- (the same)", "neither an action"),
+        (3, "as above", "neither an action"),
+        (3, "`s3:GetObject`; `s3:PutObject`", "neither an action"),
+        (3, "`kms:Decrypt`", "a place: kms:Decrypt"),
+        (4, "`s3:GetObject` (queue)", "\\(queue\\): s3:GetObject"),
+        (5, "`oss:GetObject` (source)", "\\(source\\): oss:GetObject"),
+    ],
+)
+def test_what_is_not_understood_is_refused(column: int, cell: str, said: str) -> None:
+    """A policy without it would be too little, and nobody would know."""
+    row = ["a feature", "-", "`GetObject`", "`s3:GetObject`", "-", "-"]
+    row[column] = cell
+    with pytest.raises(ValueError, match=f"Group: a feature: .*{said}"):
+        read_features(table("Group", tuple(row)))
 
 
 def test_a_row_of_another_width_is_refused() -> None:
@@ -121,15 +173,158 @@ def test_a_whole_bucket_has_no_condition() -> None:
 
 
 def test_a_feature_that_is_used_adds_its_actions() -> None:
-    """Those of other services stand alone, to be limited by hand."""
-    more = made("all versions", "a key of the user's")["source"]
+    """What is about the places stands with those of a plain sync."""
+    more = made("all versions")["source"]
     assert [one["Action"] for one in more["Statement"]] == [
         ["s3:ListBucket", "s3:ListBucketVersions"],
         ["s3:GetObject", "s3:GetObjectVersion"],
-        ["kms:Decrypt"],
     ]
-    assert more["Statement"][-1]["Resource"] == ["*"]
     assert "s3:GetObjectVersion" not in actions_in(made()["source"])
+
+
+KEY = "arn:aws:kms:eu-central-1:111122223333:key/one"
+OTHER_KEY = "arn:aws:kms:eu-central-1:111122223333:key/two"
+QUEUE = "arn:aws:sqs:eu-central-1:111122223333:events"
+DEAD = "arn:aws:sqs:eu-central-1:111122223333:dead"
+ROLE = "arn:aws:iam::111122223333:role/reader"
+ALL = Resources(
+    lists=("s3://lists/a*.txt", "s3://lists/b.csv"),
+    queue=QUEUE,
+    dead_letters=DEAD,
+    kms_key_source=KEY,
+    kms_key_target=OTHER_KEY,
+    role_source=ROLE,
+    role_target=f"{ROLE}-too",
+)
+
+
+@pytest.mark.parametrize(
+    ("names", "policy", "sid", "actions", "resources"),
+    [
+        (["a key of the user's"], "source", "SourceKey", ["kms:Decrypt"], [KEY]),
+        (
+            ["a key of the user's"],
+            "target",
+            "TargetKey",
+            ["kms:GenerateDataKey", "kms:Decrypt"],
+            [OTHER_KEY],
+        ),
+        (
+            ["a list"],
+            "lists",
+            "Lists",
+            ["s3:GetObject"],
+            ["arn:aws:s3:::lists/a${*}.txt", "arn:aws:s3:::lists/b.csv"],
+        ),
+        (
+            ["by the service"],
+            "target",
+            "SourceObjects",
+            ["s3:GetObject"],
+            ["arn:aws:s3:::src/in/*"],
+        ),
+        (["its key"], "target", "SourceKey", ["kms:Decrypt"], [KEY]),
+        (["a queue", "dead"], "queue", "Queue", ["sqs:ReceiveMessage"], [QUEUE]),
+        (["a queue", "dead"], "queue", "DeadLetters", ["sqs:SendMessage"], [DEAD]),
+        (["a role"], "source_login", "Role", ["sts:AssumeRole"], [ROLE]),
+        (["its role"], "target_login", "Role", ["sts:AssumeRole"], [f"{ROLE}-too"]),
+    ],
+)
+def test_an_action_is_limited_to_what_it_is_done_to(
+    names: list[str], policy: str, sid: str, actions: list[str], resources: list[str]
+) -> None:
+    """In the policy of whoever does it, and in no other."""
+    found = made(*names, resources=ALL)
+    (statement,) = [one for one in found[policy]["Statement"] if one["Sid"] == sid]
+    assert (statement["Action"], statement["Resource"]) == (actions, resources)
+    plain = made()
+    others = {name: one for name, one in found.items() if name in plain and name != policy}
+    if names != ["a key of the user's"]:
+        assert others == {name: one for name, one in plain.items() if name != policy}
+    assert "*" not in [name for one in found[policy]["Statement"] for name in one["Resource"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("a list", "--list: found None.*'a list' needs s3:GetObject"),
+        ("a queue", "--queue: .*sqs:ReceiveMessage"),
+        ("dead", "--dead-letters: .*sqs:SendMessage"),
+        ("a key of the user's", "--kms-key-source: .*kms:Decrypt"),
+        ("its key", "--kms-key-source: .*kms:Decrypt"),
+        ("a role", "--role-source: .*sts:AssumeRole"),
+        ("its role", "--role-target: .*sts:AssumeRole"),
+    ],
+)
+def test_a_feature_whose_resource_was_not_given_is_refused(name: str, said: str) -> None:
+    """By the option of the command."""
+    with pytest.raises(InvalidInputError, match=said):
+        made(name)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"queue": f"{QUEUE}.fifo"}, "--queue: .*standard queue"),
+        (
+            {"dead_letters": "https://sqs.eu-central-1.amazonaws.com/1/dead"},
+            "--dead-letters: .*ARN",
+        ),
+        ({"kms_key_source": "alias/mine"}, "--kms-key-source: .*ARN"),
+        ({"kms_key_target": KEY.replace("key/", "alias/")}, "--kms-key-target: .*no alias"),
+        ({"role_source": "reader"}, "--role-source: .*ARN"),
+        ({"lists": ("s3://lists/",)}, "--list: .*object"),
+        ({"lists": ("file:///opt/lists/ignore.txt",)}, "--list: .*of the worker needs no policy"),
+        ({"lists": ("s3://reports-x1y2z3-s3alias/list.txt",)}, "--list: .*in place of its alias"),
+    ],
+)
+def test_what_no_policy_can_name_is_refused(given: dict[str, Any], said: str) -> None:
+    """By the option of the command."""
+    with pytest.raises(InvalidInputError, match=said):
+        Resources(**given)
+
+
+def test_lists_and_arns_are_those_of_one_service_and_partition() -> None:
+    """A selection has one connection for its lists; no ARN reaches into another partition."""
+    mixed = Resources(lists=("s3://lists/a", "oss://lists/b"))
+    with pytest.raises(InvalidInputError, match=r"--list: .*one service"):
+        made("a list", resources=mixed)
+    with pytest.raises(InvalidInputError, match=r"--queue: .*aws-cn"):
+        made("a queue", resources=ALL, partition="aws-cn")
+
+
+def test_places_that_a_feature_does_not_go_with_are_refused() -> None:
+    """A queue is about S3's events, and no folder has a key."""
+    from_oss, from_folder, to_folder = (
+        parse_places("oss://src/in/", "s3://tgt/out/"),
+        parse_places("file:///in/", "s3://tgt/out/"),
+        parse_places("s3://src/in/", "file:///out/", "s3://state/x/"),
+    )
+    for places, name, said in (
+        (from_oss, "a queue", "source_uri: .*'a queue'"),
+        (from_folder, "by the service", "source_uri: .*'by the service'"),
+        (to_folder, "its key", "target_uri: .*'its key'"),
+    ):
+        with pytest.raises(InvalidInputError, match=said):
+            policies(places, choose(KNOWN, [name]), resources=ALL)
+    assert set(policies(from_folder, choose(KNOWN, ()))) == {"target", "state"}
+    assert set(policies(to_folder, choose(KNOWN, ()))) == {"source", "state"}
+    lists = policies(from_folder, choose(KNOWN, ["a list"]), resources=ALL)["lists"]
+    assert actions_in(lists) == ["s3:GetObject"]
+
+
+def test_an_access_point_stands_by_its_arn_in_place_of_the_bucket() -> None:
+    """An alias is refused, as policies do not know it."""
+    point = "arn:aws:s3:eu-central-1:111122223333:accesspoint/reports"
+    uri = point.replace("accesspoint/", "accesspoint:")
+    places = parse_places(f"s3://{uri}/in/", "s3://tgt/out/")
+    listing, objects = policies(places, choose(KNOWN, ()))["source"]["Statement"]
+    assert listing["Resource"] == [point]
+    assert listing["Condition"] == {"StringLike": {"s3:prefix": ["in/*"]}}
+    assert objects["Resource"] == [f"{point}/object/in/*"]
+    alias = parse_places("s3://reports-x1y2z3-s3alias/in/", "s3://tgt/out/")
+    with pytest.raises(InvalidInputError, match=r"source_uri: .*in place of its alias"):
+        policies(alias, choose(KNOWN, ()))
 
 
 def test_a_feature_that_is_not_there_is_refused_by_name() -> None:
@@ -151,6 +346,24 @@ def test_oss_gets_a_ram_policy() -> None:
     )
     assert listing["Resource"] == ["acs:oss:*:*:src"]
     assert listing["Condition"] == {"StringLike": {"oss:Prefix": ["in/*"]}}
+    key = "acs:kms:cn-hangzhou:1234567890:key/one"
+    resources = Resources(kms_key_source=key, kms_key_target=KEY, lists=("oss://lists/a.txt",))
+    more = policies(places, choose(KNOWN, ["a key of the user's", "a list"]), resources=resources)
+    assert more["source"]["Statement"][-1] == {
+        "Effect": "Allow",
+        "Action": ["kms:Decrypt"],
+        "Resource": [key],
+    }
+    assert more["lists"] == {
+        "Version": "1",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Action": ["oss:GetObject"],
+                "Resource": ["acs:oss:*:*:lists/a.txt"],
+            }
+        ],
+    }
     assert versions_too["Action"] == ["oss:ListObjects", "oss:ListObjectVersions"]
     assert (objects["Action"], objects["Resource"]) == (
         ["oss:GetObject"],
@@ -196,6 +409,14 @@ def test_the_command_prints_the_policies(capsys: pytest.CaptureFixture[str]) -> 
     assert "s3:GetObjectTagging" in actions_in(found["source"])
     assert permissions.main([uris[0], "s3://tgt/out"]) == 2
     assert "target_uri" in capsys.readouterr().err
+    wanted = [*uris, "--feature", "ignore list"]
+    assert permissions.main(wanted) == 2
+    assert "--list" in capsys.readouterr().err
+    assert permissions.main([*wanted, "--list", "s3://lists/ignore.txt"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["lists"]["Statement"][0]["Resource"] == ["arn:aws:s3:::lists/ignore.txt"]
+    assert permissions.main([*wanted, "--list", "s3://lists/x.txt", "--queue", QUEUE]) == 2
+    assert "--queue" in capsys.readouterr().err
 
 
 def test_a_wheel_carries_the_tables() -> None:

@@ -12,7 +12,7 @@ from airflow_provider_s3resume.storage.base import WriteOptions
 from airflow_provider_s3resume.storage.presets import AMAZON_S3
 from airflow_provider_s3resume.transfer import proven as proven_module
 from airflow_provider_s3resume.transfer import storing
-from airflow_provider_s3resume.transfer.planning import SidesReport
+from airflow_provider_s3resume.transfer.checking import SidesReport
 from airflow_provider_s3resume.transfer.proven import load_proven, pair_name, save_proven
 from tests.unit.planning_cases import NOW, Sync, copied, md5, put, store, without_state
 

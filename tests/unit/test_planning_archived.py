@@ -242,6 +242,7 @@ def test_named_keys_are_looked_at_in_the_same_way() -> None:
         ("GLACIER", 'ongoing-request="true"', None, True),
         ("GLACIER", 'ongoing-request="false", expiry-date="Fri, 1 Jan 2027 00:00:00 GMT"', None, 0),
         ("DEEP_ARCHIVE", None, None, True),
+        ("STANDARD", None, "ARCHIVE_ACCESS", False),
         ("INTELLIGENT_TIERING", None, None, False),
         ("INTELLIGENT_TIERING", None, "ARCHIVE_ACCESS", True),
         ("INTELLIGENT_TIERING", 'ongoing-request="true"', "DEEP_ARCHIVE_ACCESS", True),

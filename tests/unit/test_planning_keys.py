@@ -12,7 +12,7 @@ from airflow_provider_s3resume.plan.batches import BatchLimits
 from airflow_provider_s3resume.plan.parts import GIB, Limits
 from airflow_provider_s3resume.storage.presets import AMAZON_S3
 from airflow_provider_s3resume.transfer.loading import load_entries
-from airflow_provider_s3resume.transfer.planning import pairs_manifest
+from airflow_provider_s3resume.transfer.pairs import pairs_manifest
 from airflow_provider_s3resume.transfer.verification import load_noted
 from tests.unit.planning_cases import NOW, SMALL, Sync, copied, md5, put, store, without_state
 

@@ -16,13 +16,10 @@ from airflow_provider_s3resume.exceptions import (
 )
 from airflow_provider_s3resume.plan.manifest import Manifest
 from airflow_provider_s3resume.plan.objects import ALL_KEYS, KeyRange, ListedObject
-from airflow_provider_s3resume.transfer.planning import (
-    PlanRequest,
-    SidesReport,
-    check_sides,
-    make_plan,
-    run_prefix,
-)
+from airflow_provider_s3resume.transfer.checking import SidesReport, check_sides
+from airflow_provider_s3resume.transfer.plan_request import PlanRequest
+from airflow_provider_s3resume.transfer.planning import make_plan
+from airflow_provider_s3resume.transfer.state import run_prefix
 from airflow_provider_s3resume.transfer.stopping import StopSignal
 from tests.unit.planning_cases import NOW, FailingCall, Sync, put
 

@@ -13,7 +13,7 @@ from airflow_provider_s3resume.plan.digests import ChecksumAlgorithm
 from airflow_provider_s3resume.storage.base import Written
 from airflow_provider_s3resume.storage.memory import MemoryStore
 from airflow_provider_s3resume.storage.presets import AMAZON_S3
-from airflow_provider_s3resume.transfer.planning import check_sides
+from airflow_provider_s3resume.transfer.checking import check_sides
 from airflow_provider_s3resume.transfer.probing import PROBED
 from tests.unit.planning_cases import NOW, Sync, put, store
 

@@ -16,6 +16,7 @@ from airflow_provider_s3resume.exceptions import (
     ListingError,
     PlanRefusedError,
     TransientStoreError,
+    UnsupportedError,
 )
 from airflow_provider_s3resume.plan.batches import BatchLimits
 from airflow_provider_s3resume.plan.filters import Selection
@@ -31,6 +32,7 @@ from airflow_provider_s3resume.transfer.loading import load_entries
 from airflow_provider_s3resume.transfer.name_lists import ListFile
 from airflow_provider_s3resume.transfer.proven import pair_name
 from airflow_provider_s3resume.transfer.selecting import Scope
+from airflow_provider_s3resume.transfer.state import StateLocation
 from tests.unit.planning_cases import NOW, Sync, put, store, without_state
 
 
@@ -91,6 +93,8 @@ def test_prefixes_are_opaque_and_a_folder_ends_with_a_slash() -> None:
     assert folder.target_key("pq/x", mapping) == "q/pq/x"
     opaque = Renaming(strip_prefix="p", add_prefix="r")
     assert opaque.target_key("pq/x", mapping) == "rq/x"
+    for renaming in (folder, opaque):
+        assert renaming.target_key("x/p/y", mapping) == f"{renaming.add_prefix}x/p/y"
 
 
 @pytest.mark.parametrize(
@@ -242,7 +246,7 @@ def test_c33_nothing_is_mapped_into_the_state_location() -> None:
 def test_c07_pairs_that_only_a_record_tells_equal_are_found_again() -> None:
     """The record is in the order of source keys, the plan in that of target keys."""
     target = store("target", capabilities=replace(AMAZON_S3, md5_etags=False))
-    sync = filled("ab", "cd", "ef", "gh", target=target, renaming=by(backwards))
+    sync = filled("aw", "bz", "cd", "dy", target=target, renaming=by(backwards))
     sync.run()
     key, manifest = sync.plan()
     assert manifest.counts == {"skip.proven_before": 4}
@@ -286,7 +290,16 @@ def test_archived_objects_are_found_under_their_own_keys() -> None:
     """Renamed or not."""
     sync = filled("a", renaming=by(str.upper))
     put(sync.source, "cold", options=WriteOptions(storage_class="GLACIER"))
+    asked: list[str] = []
+
+    def note(operation: str, arguments: Mapping[str, Any]) -> None:
+        if operation == "HeadObject":
+            asked.append(arguments["key"])
+
+    sync.source.observer.before = note
     assert sync.plan()[1].counts == {"copy.missing_at_target": 1, "skip.archived": 1}
+    # Its listing has told, and that was not lost while objects were sorted.
+    assert "cold" not in asked
 
 
 @given(
@@ -343,3 +356,54 @@ def test_the_name_of_a_function_is_no_pattern_of_more() -> None:
     """What the report shows is what was written."""
     sync = filled("a", renaming=by(lambda key: re.sub("a", "b", key)))
     assert sync.run().key_mapping == {"function": "m:f"}
+
+
+def test_c33_our_own_state_meets_nobody() -> None:
+    """It is no data, whatever a function makes of its keys."""
+    sync = filled("a", renaming=by(lambda key: "x" if key.startswith(".s3resume/") else key))
+    sync.state = StateLocation(sync.source)
+    for number in range(3):
+        sync.state.ensure(NOW)
+        sync.state.write_text(f"record-{number}", "{}")
+    counts = dict(sync.plan()[1].counts)
+    assert counts.pop("skip.own_state") >= 4
+    assert counts == {"copy.missing_at_target": 1}
+
+
+def test_a_key_that_the_target_cannot_hold_is_refused_without_asking_for_it() -> None:
+    """Some services answer such a question with an error, which would fail the plan."""
+    sync = filled("a", "b", renaming=by(lambda key: "k" * 1025 if key == "a" else key))
+    sync.scope = Scope(key_list=lists("k.txt", "a\nb\n"))
+    asked: list[str] = []
+
+    def note(operation: str, arguments: Mapping[str, Any]) -> None:
+        if operation == "HeadObject":
+            asked.append(arguments["key"])
+
+    sync.target.observer.before = note
+    assert sync.plan()[1].counts == {"copy.missing_at_target": 1, "refuse.key_too_long": 1}
+    assert "b" in asked
+    assert "k" * 1025 not in asked
+
+
+def test_c40_a_key_that_no_request_can_name_is_refused_here_too() -> None:
+    """What hinders an object is not lost while objects are sorted."""
+    sync = filled("a", "b", renaming=by(backwards))
+    sync.scope = Scope(key_list=lists("k.txt", "a\nb\n"))
+
+    def refuse(operation: str, arguments: Mapping[str, Any]) -> None:
+        if operation == "HeadObject" and arguments["key"] == "a":
+            raise UnsupportedError(operation, "a", "the key cannot be sent")
+
+    sync.source.observer.before = refuse
+    assert sync.plan()[1].counts == {"copy.missing_at_target": 1, "refuse.unreachable_key": 1}
+
+
+def test_a_plan_in_another_order_does_not_say_where_to_cut() -> None:
+    """The last plan of keys in their own order stays the last one."""
+    sync = filled("a", "b")
+    key, _ = sync.plan()
+    sync.renaming = by(backwards)
+    sync.plan()
+    latest = [name for name in sync.target.keys() if "/latest/" in name]  # noqa: SIM118
+    assert [sync.target.data(name).decode() for name in latest] == [key]

@@ -22,6 +22,7 @@ from airflow_provider_s3resume.plan.manifest import Manifest
 from airflow_provider_s3resume.storage.memory import MemoryStore
 from airflow_provider_s3resume.storage.presets import AMAZON_S3
 from airflow_provider_s3resume.transfer import sorting
+from airflow_provider_s3resume.transfer.checking import check_sides
 from airflow_provider_s3resume.transfer.loading import load_entries, load_manifest
 from airflow_provider_s3resume.transfer.name_lists import MOST_IGNORED, ListFile
 from airflow_provider_s3resume.transfer.selecting import Scope
@@ -190,6 +191,38 @@ def test_an_ignore_list_is_read_whatever_wrote_it() -> None:
     data = "\ufeffsource/a/*\r\n\r\n   \nsource/c".encode()
     sync = filled(scope=Scope(ignore_list=listed("i", data)))
     assert chosen(sync, sync.plan()[1]) == ["ab/1.csv", "b/1.csv"]
+
+
+@pytest.mark.parametrize("data", [b"", b"\n \r\n", "\ufeff\n".encode()])
+def test_an_ignore_list_that_holds_nothing_is_warned_of(data: bytes) -> None:
+    """In the plan and in the report: it is seldom what was meant."""
+    sync = filled(scope=Scope(ignore_list=listed("i", data)))
+    told = "selection.ignore_list: s3://lists/i holds no pattern, so it excludes nothing"
+    sides = check_sides(sync.source, sync.target, sync.state, sync.request(), now=NOW)
+    assert told in sides.warnings
+    key, manifest = sync.plan()
+    assert chosen(sync, manifest) == sorted(KEYS)
+    assert manifest.selection == {"ignore_list": "s3://lists/i", "ignore_list_lines": 0}
+    assert f"warning: {told}" in sync.report(key).short_text().split("\n")
+
+
+def test_lines_that_look_like_comments_are_warned_of() -> None:
+    """They are patterns, as ever: an ignore list has no comments."""
+    scope = Scope(ignore_list=listed("i", b"# logs\n; more\nsource/a/*\n"))
+    sync = filled(scope=scope)
+    key, manifest = sync.plan()
+    assert chosen(sync, manifest) == ["ab/1.csv", "b/1.csv", "c"]
+    [warning] = scope.check()
+    assert "2 lines begin with '#' or ';': they are patterns here" in warning
+    assert f"warning: {warning}" in sync.report(key).short_text()
+
+
+def test_an_ignore_list_of_patterns_is_not_warned_of() -> None:
+    """Nor is a plan without one."""
+    for scope in (Scope(ignore_list=listed("i", b"source/a/*\n")), Scope(), prefixes("a/")):
+        assert scope.check() == []
+        sync = filled(scope=scope)
+        assert "warning" not in sync.report(sync.plan()[0]).short_text()
 
 
 def test_an_ignore_list_that_is_too_long_is_refused() -> None:
@@ -399,6 +432,13 @@ def test_two_lists_of_what_to_look_at_are_refused() -> None:
         Scope(prefix_list=one, key_list=other)
 
 
+def test_c04_a_key_that_begins_with_another_is_a_key_of_its_own() -> None:
+    """Prefixes fold into each other; keys do not."""
+    sync = filled(scope=keys("c\na/1.csv\na\n"))
+    put(sync.source, "a")
+    assert chosen(sync, sync.plan()[1]) == ["a", "a/1.csv", "c"]
+
+
 def test_conditions_hold_for_named_keys_too() -> None:
     """A key that is named and does not fit is left out, and said to be."""
     sync = filled(
@@ -469,8 +509,16 @@ def test_another_attempt_lists_nothing_that_no_plan_has_listed(
         put(sync.target, f"b/{number:03d}")
     key, manifest = sync.plan()
     sync.copy(manifest)
-    watched(sync.target, asked)
+    listed_again: list[str] = []
+
+    def note(operation: str, arguments: Mapping[str, Any]) -> None:
+        asked[f"target.{operation}"] += 1
+        if operation == "ListObjectsV2":
+            listed_again.append(arguments["prefix"])
+
+    sync.target.observer.before = note
     result = sync.copy(manifest)
+    assert not [prefix for prefix in listed_again if not prefix.startswith(".s3resume/")]
     assert [one.figures.bytes_moved for one in result] == [0]
     assert asked["target.HeadObject"] >= len(names)
     assert sync.verify(key).verified == len(names)

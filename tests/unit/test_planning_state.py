@@ -9,7 +9,7 @@ import pytest
 from airflow_provider_s3resume.exceptions import InvalidInputError, ManifestError
 from airflow_provider_s3resume.plan.manifest import Manifest
 from airflow_provider_s3resume.transfer.loading import load_manifest
-from airflow_provider_s3resume.transfer.planning import pairs_manifest
+from airflow_provider_s3resume.transfer.pairs import pairs_manifest
 from airflow_provider_s3resume.transfer.state import StateLocation
 from airflow_provider_s3resume.transfer.verification import load_noted
 from tests.unit.planning_cases import NOW, Sync, put, store, without_state

@@ -17,7 +17,7 @@ from airflow_provider_s3resume.plan.manifest import Manifest
 from airflow_provider_s3resume.storage.presets import AMAZON_S3
 from airflow_provider_s3resume.transfer.loading import load_entries, outcomes_name
 from airflow_provider_s3resume.transfer.outcomes import Outcome, Proof, Status
-from airflow_provider_s3resume.transfer.reporting import RunReport
+from airflow_provider_s3resume.transfer.run_report import RunReport
 from airflow_provider_s3resume.transfer.verification import VerificationSummary, verification_name
 from tests.unit.planning_cases import FailingCall, Sync, put, store
 

@@ -23,11 +23,12 @@ from airflow_provider_s3resume.hooks import _access, _amazon
 from airflow_provider_s3resume.hooks._amazon import make_client_near
 from airflow_provider_s3resume.hooks._services import service_of
 from airflow_provider_s3resume.hooks.s3 import S3ResumeHook
-from airflow_provider_s3resume.plan.objects import SourceIdentity
+from airflow_provider_s3resume.plan.objects import ByteRange, SourceIdentity
 from airflow_provider_s3resume.plan.resume import PartRecord
 from airflow_provider_s3resume.storage._s3_calls import discover_region
 from airflow_provider_s3resume.storage.base import NewUpload
 from airflow_provider_s3resume.storage.s3 import S3Settings, S3Store, client_config
+from airflow_provider_s3resume.storage.server_side import Origin, ServerSide, owner_of
 from tests.support.endpoints import CLIENTS
 from tests.support.wire_captured import Answer, Captured, Sent, sent_directly
 from tests.support.wire_direct import everything_in
@@ -321,6 +322,46 @@ def test_what_a_connection_adds_goes_with_every_call(open_: Open, name: str) -> 
     assert {n for n in headers if n.startswith("x-amz-")} <= set(signed)
 
 
+OTHER = "111122223333"
+SOURCE_OWNER = "x-amz-source-expected-bucket-owner"
+TARGET_OWNER = "x-amz-expected-bucket-owner"
+COPIES: dict[str, Callable[[ServerSide, Origin], object]] = {
+    "HeadObject": lambda copies, origin: copies.look_at(origin),
+    "CopyObject": lambda copies, origin: copies.copy_object(
+        "k", origin, upload=NewUpload(), condition=None
+    ),
+    "UploadPartCopy": lambda copies, origin: copies.copy_part(
+        "k", "u", 1, origin, ByteRange(start=0, stop=4)
+    ),
+}
+
+
+def copied(request: AWSPreparedRequest) -> Answer:
+    """Answer a copy with its ETag."""
+    if request.method == "PUT":
+        return (200, {}, b"<Result><ETag>e</ETag></Result>")
+    return answered(request)
+
+
+@pytest.mark.parametrize("name", COPIES)
+@pytest.mark.parametrize("source", [OTHER, None])
+@pytest.mark.parametrize("target", [ACCOUNT, None])
+def test_each_owner_is_named_for_the_bucket_that_is_its(
+    open_: Open, name: str, source: str | None, target: str | None
+) -> None:
+    """The source's by a header of its own, but where the source alone is looked at."""
+    more = {} if target is None else {"expected_bucket_owner": target}
+    store, captured = open_(PLACES["region"], say=copied, direct=False, **more)
+    assert owner_of(store) == target
+    origin = Origin(bucket="from", key="k y", identity=IDENTITY, owner=source)
+    COPIES[name](store.server_side, origin)
+    headers = captured.sent.headers
+    found = (headers.get(TARGET_OWNER), headers.get(SOURCE_OWNER))
+    assert found == ((source, None) if name == "HeadObject" else (target, source))
+    signed = headers["authorization"].partition("SignedHeaders=")[2].split(",")[0].split(";")
+    assert {n for n in headers if n.startswith("x-amz-")} <= set(signed)
+
+
 @pytest.mark.parametrize("name", CALLS)
 def test_nothing_is_added_that_was_not_asked_for(open_: Open, name: str) -> None:
     """Services that are no Amazon S3 refuse headers that they do not know."""
@@ -336,6 +377,29 @@ def test_the_owner_is_checked_when_a_region_is_found_out(open_: Open) -> None:
     discover_region(store._calls._client, "bucket", ACCOUNT)
     assert captured.sent.headers["x-amz-expected-bucket-owner"] == ACCOUNT
     assert "x-amz-request-payer" not in captured.sent.headers
+
+
+def test_who_pays_is_not_said_where_nobody_asks(open_: Open) -> None:
+    """These calls cost nothing, and take no such header."""
+    store, captured = open_(PLACES["region"], request_payer=True, direct=False)
+    for operation in ("HeadBucket", "GetBucketLocation"):
+        store._calls.make(operation)
+        assert "x-amz-request-payer" not in captured.sent.headers
+
+
+def test_the_owner_is_named_when_a_region_is_asked_for(
+    open_: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that nothing is asked of somebody else's bucket."""
+    asked: list[tuple[Any, ...]] = []
+
+    def discover(_: Any, *given: Any) -> str:
+        asked.append(given)
+        return ""
+
+    monkeypatch.setattr(_amazon, "discover_region", discover)
+    open_(Place(host=""), expected_bucket_owner=ACCOUNT)
+    assert asked == [("bucket", ACCOUNT)]
 
 
 def test_c41_a_bucket_of_another_owner_fails_at_once(open_: Open) -> None:
@@ -390,6 +454,7 @@ def test_etags_of_a_customers_key_are_no_md5s(open_: Open) -> None:
     marks = {store.capabilities.customer_key, another.capabilities.customer_key}
     assert len(marks) == 2
     assert all(len(mark) == 16 for mark in marks)
+    assert not any(mark in KEY or mark in KEY_BYTES.hex() for mark in marks)
     assert store.head("k").encryption == "SSE-C"
 
 
@@ -421,7 +486,15 @@ def test_c42_the_customers_key_is_in_no_log_and_no_text(
 
 
 @pytest.mark.parametrize(
-    "given", [KEY[:-4], KEY + KEY, "not base64!", base64.b64encode(bytes(16)).decode(), "ü" * 32]
+    "given",
+    [
+        KEY[:-4],
+        KEY + KEY,
+        f"{KEY[:10]}!{KEY[10:]}",
+        "not base64!",
+        base64.b64encode(bytes(16)).decode(),
+        "ü" * 32,
+    ],
 )
 def test_c42_what_is_no_key_is_refused_unsaid(open_: Open, given: str) -> None:
     """It may be one, mistyped."""
@@ -446,3 +519,71 @@ def test_settings_of_other_clients_are_as_they_were() -> None:
     config: dict[str, Any] = client_config(S3Settings())
     assert not {"use_dualstack_endpoint", "use_fips_endpoint", "signature_version"} & set(config)
     assert set(config["s3"]) == {"addressing_style", "payload_signing_enabled"}
+
+
+NOT_ENCRYPTED = ("InvalidRequest", "The encryption parameters are not applicable to this object.")
+STORED = (
+    "The object was stored using a form of Server Side Encryption. The correct parameters must be "
+    "provided to retrieve the object."
+)
+ENCRYPTED = ("InvalidRequest", STORED)
+KEYED = (
+    "Requests specifying Server Side Encryption with Customer provided keys must provide the "
+    "correct secret key."
+)
+OTHER_KEY = ("AccessDenied", KEYED)
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "keyed", "found"),
+    [
+        (NOT_ENCRYPTED, 400, True, "found one that is encrypted in another way or not at all"),
+        (ENCRYPTED, 400, False, "found one that is encrypted with one"),
+        (OTHER_KEY, 403, True, "found one that is encrypted in another way or not at all"),
+    ],
+)
+@pytest.mark.parametrize("operation", ["HeadObject", "GetObject"])
+def test_c41_an_object_under_another_key_or_none_is_refused_by_name(
+    open_: Open, operation: str, said: tuple[str, str], status: int, found: str, *, keyed: bool
+) -> None:
+    """With what was expected and found, and the way out; the answer to a HEAD has no reason."""
+    code, message = said
+    body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
+
+    def refuse(request: AWSPreparedRequest) -> Answer:
+        return (status, {}, b"" if request.method == "HEAD" else body)
+
+    more = {"sse_c_secret_key": KEY} if keyed else {}
+    store, _ = open_(PLACES["region"], say=refuse, direct=False, **more)
+    with pytest.raises(StoreError, match=found) as raised:
+        CALLS[operation](store)
+    error = raised.value
+    assert error.subject == "s3://bucket/k"
+    assert not error.retryable
+    assert "expected an object" in error.detail
+    assert "sse_c_secret_key" in error.detail
+    assert "state_uri" in error.detail
+    assert KEY not in everything_in(error)
+
+
+def test_a_refusal_that_is_about_no_key_has_no_advice_on_keys(open_: Open) -> None:
+    """Neither of a read without one, nor of a write with one."""
+    body = b"<Error><Code>InvalidRequest</Code><Message>something else</Message></Error>"
+    for operation, more in (("GetObject", {}), ("UploadPart", {"sse_c_secret_key": KEY})):
+        store, _ = open_(PLACES["region"], say=lambda _: (400, {}, body), direct=False, **more)
+        with pytest.raises(StoreError) as raised:
+            CALLS[operation](store)
+        assert "sse_c_secret_key" not in raised.value.detail
+
+
+def test_a_refusal_about_something_else_says_nothing_of_keys(open_: Open) -> None:
+    """A connection that has one is told to take it out only where that is what is wrong."""
+    body = b"<Error><Code>InvalidArgument</Code><Message>Invalid version id</Message></Error>"
+
+    def refuse(request: AWSPreparedRequest) -> Answer:
+        return (400, {}, b"" if request.method == "HEAD" else body)
+
+    store, _ = open_(PLACES["region"], say=refuse, direct=False, sse_c_secret_key=KEY)
+    with pytest.raises(StoreError) as raised:
+        CALLS["GetObject"](store)
+    assert "sse_c_secret_key" not in str(raised.value)

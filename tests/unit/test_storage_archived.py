@@ -14,7 +14,8 @@ from botocore.stub import Stubber
 from airflow_provider_s3resume.plan.archives import OnArchived
 from airflow_provider_s3resume.storage.build import build_store
 from airflow_provider_s3resume.storage.s3 import S3Store
-from airflow_provider_s3resume.transfer.planning import PlanRequest, make_plan
+from airflow_provider_s3resume.transfer.plan_request import PlanRequest
+from airflow_provider_s3resume.transfer.planning import make_plan
 from airflow_provider_s3resume.transfer.stopping import StopSignal
 from tests.support.oss_world import OSSWorld
 from tests.unit.planning_cases import NOW, Sync
@@ -23,7 +24,9 @@ AMAZON = "https://s3.eu-central-1.amazonaws.com"
 WHEN = datetime(2027, 1, 1, tzinfo=UTC)
 
 
-def listing(service: str, asked: Mapping[str, Any], *entries: Mapping[str, Any]) -> dict[str, Any]:
+def listing(
+    service: str, asked: Mapping[str, Any], *entries: Mapping[str, Any], bucket: str = "bucket"
+) -> dict[str, Any]:
     """Let a service list entries, and return what is made of their restored copies."""
     client = boto3.client(
         "s3", region_name="eu-central-1", aws_access_key_id="k", aws_secret_access_key="s"
@@ -32,11 +35,11 @@ def listing(service: str, asked: Mapping[str, Any], *entries: Mapping[str, Any])
         {"Key": f"k{n}", "Size": 1, "ETag": '"e"', "LastModified": WHEN, **entry}
         for n, entry in enumerate(entries)
     ]
-    expected = {"Bucket": "bucket", "Prefix": "", "EncodingType": "url", **asked}
+    expected = {"Bucket": bucket, "Prefix": "", "EncodingType": "url", **asked}
     with Stubber(client) as stubber:
         answer = {"IsTruncated": False, "Contents": contents}
         stubber.add_response("list_objects_v2", answer, expected)
-        store = S3Store(client, "bucket", service=service)
+        store = S3Store(client, bucket, service=service)
         found = {one.key: one.restored for one in store.list_objects()}
         stubber.assert_no_pending_responses()
     return found
@@ -64,6 +67,12 @@ def test_amazon_is_asked_for_restored_copies_in_its_listing() -> None:
 def test_others_are_not_asked_and_their_silence_says_nothing(service: str) -> None:
     """They let the attribute pass unseen: a HEAD has to tell."""
     assert list(listing(service, {}, {"StorageClass": "GLACIER"}).values()) == [None]
+
+
+def test_a_directory_bucket_is_not_asked_either() -> None:
+    """The API reference has the attribute unsupported there."""
+    found = listing(AMAZON, {}, {"StorageClass": "GLACIER"}, bucket="b--euc1-az1--x-s3")
+    assert list(found.values()) == [None]
 
 
 @pytest.mark.parametrize(

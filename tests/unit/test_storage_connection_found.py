@@ -18,7 +18,8 @@ from airflow_provider_s3resume.exceptions import TransientStoreError
 from airflow_provider_s3resume.plan.objects import SourceIdentity
 from airflow_provider_s3resume.storage import _connection
 from airflow_provider_s3resume.storage._pace import Awaited, Patience
-from airflow_provider_s3resume.storage.base import NewUpload, express_of
+from airflow_provider_s3resume.storage.base import NewUpload
+from airflow_provider_s3resume.storage.express import express_of
 from airflow_provider_s3resume.storage.s3 import (
     S3Settings,
     S3Store,

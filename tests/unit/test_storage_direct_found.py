@@ -16,7 +16,11 @@ from typing import Any
 import boto3
 import pytest
 
-from airflow_provider_s3resume.exceptions import StoreError, TransientStoreError
+from airflow_provider_s3resume.exceptions import (
+    AccessDeniedError,
+    StoreError,
+    TransientStoreError,
+)
 from airflow_provider_s3resume.plan.objects import ContentAttributes, SourceIdentity
 from airflow_provider_s3resume.storage._connection import Connection
 from airflow_provider_s3resume.storage._direct_body import TrailedBody
@@ -94,6 +98,41 @@ def test_a_stream_that_was_read_is_not_sent_again_without_its_bytes(servers: Ser
     body = StreamBody(iter([memoryview(b"x" * 1000)]))
     with pytest.raises(TransientStoreError, match=r"read again|read once"):
         store_of(server, settings=settings).upload_part_stream("k", "u", 1, body, 1000, None)
+
+
+def test_an_object_that_was_read_is_not_sent_again_without_its_bytes(servers: Servers) -> None:
+    """The bucket is elsewhere: what was read of it is gone, and whoever has it reads it again."""
+    server = servers.recorder(_moved_once)
+    settings = S3Settings(addressing_style="path", read_timeout_s=2.0)
+    body = StreamBody(iter([memoryview(b"x" * 1000)]))
+    store = store_of(server, settings=settings)
+    with pytest.raises(TransientStoreError, match=r"read again|read once"):
+        store.put_object_stream("k", body, 1000, upload=NewUpload(), content_md5="AAAA")
+    assert body.begun
+
+
+def test_c16_an_early_refusal_of_a_streamed_object_is_heard(servers: Servers) -> None:
+    """Before its body was taken: the reason is the service's, and the connection is not kept."""
+
+    def refuse(connection: socket.socket, over: threading.Event) -> None:
+        read_head(connection)
+        connection.sendall(answer(403, b"<Error><Code>AccessDenied</Code></Error>"))
+        over.wait(10)
+
+    server = servers.scripted(refuse)
+    settings = S3Settings(addressing_style="path", read_timeout_s=5.0)
+    store = store_of(server, settings=settings)
+    piece, taken = memoryview(bytes(1 << 20)), [0]
+
+    def pieces() -> Iterator[memoryview]:
+        for _ in range(64):
+            taken[0] += 1
+            yield piece
+
+    body = StreamBody(pieces())
+    with pytest.raises(AccessDeniedError):
+        store.put_object_stream("k", body, 64 << 20, upload=NewUpload(), content_md5="AAAA")
+    assert taken[0] < 64
 
 
 def test_a_paced_body_is_sent_again_from_its_start(servers: Servers) -> None:

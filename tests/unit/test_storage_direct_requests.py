@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import hashlib
 import io
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -12,6 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from airflow_provider_s3resume.exceptions import UnsupportedError
 from airflow_provider_s3resume.plan.digests import Checksum, ChecksumAlgorithm
 from airflow_provider_s3resume.plan.objects import ByteRange, ContentAttributes, SourceIdentity
 from airflow_provider_s3resume.storage._customer_key import CustomerKey
@@ -43,6 +45,7 @@ FRAMES = frozenset(
 )
 CUSTOMER = "x-amz-server-side-encryption-customer-"
 KEY = base64.b64encode(bytes(range(32))).decode()
+MD5 = base64.b64encode(hashlib.md5(b"data", usedforsecurity=False).digest()).decode()
 Call = Callable[[S3Store], object]
 
 
@@ -70,6 +73,20 @@ def streamed(algorithm: ChecksumAlgorithm | None, size: int = 4) -> Call:
     """Return an UploadPart that is read while it is sent."""
     data = (b"data" * size)[:size]
     return lambda store: store.upload_part_stream("k", "u", 3, io.BytesIO(data), size, algorithm)
+
+
+def streamed_whole(**given: Any) -> Call:
+    """Return a PutObject that is read while it is sent."""
+    attributes = given.pop("attributes", {})
+    upload = NewUpload(
+        attributes=ContentAttributes(**attributes),
+        options=WriteOptions(**given.pop("options", {})),
+        algorithm=ChecksumAlgorithm.CRC64NVME,
+        full_object=True,
+    )
+    return lambda store: store.put_object_stream(
+        "k", io.BytesIO(b"data"), 4, upload=upload, content_md5=MD5, **given
+    )
 
 
 def checksum_of(algorithm: ChecksumAlgorithm) -> Checksum:
@@ -209,6 +226,77 @@ def test_what_a_connection_adds_is_sent_as_botocore_sends_it(sides: Sides, name:
     assert ours.headers["x-amz-expected-bucket-owner"] == "012345678901"
     assert ours.headers[f"{CUSTOMER}key"] == KEY
     assert len(ours.headers[f"{CUSTOMER}key-md5"]) == 24
+
+
+WHOLE: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "all": {"attributes": ATTRIBUTES},
+    "kms": {"options": {"encryption": "aws:kms", "kms_key_id": "arn:aws:kms:x:1:key/2"}},
+    "class": {"options": {"storage_class": "STANDARD_IA", "acl": "bucket-owner-full-control"}},
+    "absent": {"condition": Condition(absent=True)},
+    "match": {"condition": Condition(etag="e-2")},
+}
+
+
+@pytest.mark.parametrize("secure", [False, True])
+@pytest.mark.parametrize("access", [False, True])
+@pytest.mark.parametrize("name", WHOLE)
+def test_c18_an_object_that_is_read_meanwhile_is_sent_as_one_that_is_held(
+    sides: Sides, name: str, *, access: bool, secure: bool
+) -> None:
+    """With the MD5 that the service compares, its length, no chunks and no other checksum."""
+    server, store = sides(direct=True, secure=secure, payer=False, access=access)
+    put(content_md5=MD5, **WHOLE[name])(store)
+    held = server.asked
+    streamed_whole(**WHOLE[name])(store)
+    asked = server.asked
+    assert asked is not held
+    assert (asked.method, asked.target, asked.body) == (held.method, held.target, b"data")
+    assert compared(asked) == compared(held)
+    assert asked.headers["authorization"] == signature_of(
+        asked, server.url, "secret", token="a-token"
+    )
+    assert (asked.headers["content-md5"], asked.headers["content-length"]) == (MD5, "4")
+    unwanted = ("x-amz-checksum", "x-amz-sdk-checksum", "x-amz-trailer", "transfer-encoding")
+    assert not [name for name in asked.headers if name.startswith(unwanted)]
+    assert "aws-chunked" not in asked.headers.get("content-encoding", "")
+    assert asked.headers["x-amz-content-sha256"] == "UNSIGNED-PAYLOAD"
+
+
+def test_an_object_is_not_read_meanwhile_where_botocore_sends_it(sides: Sides) -> None:
+    """It may read a body twice: nothing is asked, and the store says so before."""
+    server, store = sides(direct=False, secure=False, payer=False)
+    before = len(server.requests)
+    assert not store.capabilities.streams_objects
+    with pytest.raises(UnsupportedError, match="while they are read"):
+        streamed_whole()(store)
+    signing = S3Settings(addressing_style="path", payload_signing=True)
+    assert not store_of(server, settings=signing).capabilities.streams_objects
+    _, direct = sides(direct=True, secure=False, payer=False)
+    assert direct.capabilities.streams_objects
+    assert len(server.requests) == before
+
+
+def test_c19_an_answer_that_says_nothing_of_the_customers_key_is_refused(sides: Sides) -> None:
+    """Of an object that was read meanwhile as well."""
+    server, store = sides(direct=True, secure=False, payer=False, access=True)
+    server.says(answer(200, etag='"e"'))
+    try:
+        with pytest.raises(UnsupportedError, match="customer-provided key"):
+            streamed_whole()(store)
+    finally:
+        server.says(said)
+
+
+def test_an_answer_tells_how_the_object_is_encrypted(sides: Sides) -> None:
+    """So that nobody has to ask why its ETag is no MD5."""
+    server, store = sides(direct=True, secure=False, payer=False)
+    server.says(answer(200, etag='"e"', x_amz_server_side_encryption="aws:kms"))
+    try:
+        found: Any = streamed_whole()(store)
+    finally:
+        server.says(said)
+    assert (found.etag, found.encryption) == ("e", "aws:kms")
 
 
 @pytest.mark.parametrize("span", [ByteRange(start=0, stop=4), ByteRange(start=7, stop=11)])

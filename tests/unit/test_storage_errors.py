@@ -108,15 +108,34 @@ def test_a_missing_thing_is_what_the_call_is_about() -> None:
     assert type(_translate(error, "HeadObject")) is e.ObjectNotFoundError
 
 
-def test_c40_a_bare_405_tells_of_a_delete_marker_only_if_a_version_was_asked_for() -> None:
-    """A gateway that does not take HEAD answers so, too, and knows nothing of the object."""
-    for operation in ("HeadObject", "GetObject"):
-        bare = _answer("405", 405)
-        assert type(_translate(bare, operation)) is e.StoreError
-        assert type(_translate(bare, operation, versioned=True)) is e.ObjectNotFoundError
-        bare.response["ResponseMetadata"]["HTTPHeaders"] = {"x-amz-delete-marker": "true"}
-        assert type(_translate(bare, operation)) is e.ObjectNotFoundError
-    assert type(_translate(_answer("405", 405), "HeadBucket", versioned=True)) is e.StoreError
+def _answer_405(code: str = "405", **headers: str) -> ClientError:
+    made = _answer(code, 405)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    made.response["ResponseMetadata"]["HTTPHeaders"] = named
+    return made
+
+
+@pytest.mark.parametrize("operation", ["HeadObject", "GetObject"])
+@pytest.mark.parametrize("versioned", [True, False])
+def test_c40_a_bare_405_says_nothing_of_an_object(operation: str, *, versioned: bool) -> None:
+    """A gateway that does not take the method answers so, whatever was asked for."""
+    for answer in (_answer("405", 405), _answer_405(x_amz_delete_marker="false")):
+        assert type(_translate(answer, operation, versioned=versioned)) is e.StoreError
+
+
+@pytest.mark.parametrize("operation", ["HeadObject", "GetObject"])
+def test_a_405_tells_of_a_delete_marker_where_the_service_says_so(operation: str) -> None:
+    """By its header; or, of a version that was asked for, by its code or the time of the marker."""
+    headed = _answer_405(x_amz_delete_marker="true")
+    assert "a delete marker" in _translate(headed, operation).detail
+    dated = _answer_405(last_modified="Thu, 01 Jan 2026 00:00:00 GMT")
+    coded = _answer_405("MethodNotAllowed")
+    for answer, otherwise in ((dated, e.StoreError), (coded, e.UnsupportedError)):
+        marked = _translate(answer, operation, versioned=True)
+        assert type(marked) is e.ObjectNotFoundError
+        assert "a delete marker" in marked.detail
+        assert type(_translate(answer, operation)) is otherwise
+        assert type(_translate(answer, "HeadBucket", versioned=True)) is otherwise
 
 
 def test_a_head_without_a_reason_may_mean_expired_credentials() -> None:

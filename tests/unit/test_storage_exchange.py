@@ -31,7 +31,8 @@ from airflow_provider_s3resume.plan.objects import ContentAttributes, ObjectInfo
 from airflow_provider_s3resume.storage._exchange import Exchange, Line
 from airflow_provider_s3resume.storage._heads import MOST, Head, ProtocolError
 from airflow_provider_s3resume.storage._pace import Patience, StalledError, queued_bytes
-from airflow_provider_s3resume.storage.base import Condition, Express, NewUpload, Written
+from airflow_provider_s3resume.storage.base import Condition, NewUpload, Written
+from airflow_provider_s3resume.storage.express import Express
 from airflow_provider_s3resume.storage.s3 import S3Settings, S3Store
 from tests.support.ports import LOOPBACK, free_port
 from tests.support.processes import wait_until

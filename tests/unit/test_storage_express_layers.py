@@ -14,8 +14,9 @@ from airflow_provider_s3resume.exceptions import (
     TransientStoreError,
 )
 from airflow_provider_s3resume.plan.objects import SourceIdentity
-from airflow_provider_s3resume.storage.base import Express, NewUpload, ObjectStore, express_of
+from airflow_provider_s3resume.storage.base import NewUpload, ObjectStore
 from airflow_provider_s3resume.storage.build import build_store
+from airflow_provider_s3resume.storage.express import Express, express_of
 from airflow_provider_s3resume.storage.layers import (
     Adaptive,
     Budget,

@@ -99,7 +99,7 @@ def _translate(error: Exception, operation: str = "GetObject") -> e.StoreError:
         ("NoSuchVersion", 404, e.ObjectNotFoundError),
         ("SymlinkTargetNotExist", 404, e.ObjectNotFoundError),
         ("InvalidTargetType", 400, e.ObjectNotFoundError),
-        ("MethodNotAllowed", 405, e.ObjectNotFoundError),
+        ("MethodNotAllowed", 405, e.UnsupportedError),
         ("", 404, e.ObjectNotFoundError),
         ("NoSuchUpload", 404, e.UploadNotFoundError),
         ("InvalidArgument", 400, e.StoreError),
@@ -133,11 +133,21 @@ def test_what_is_wrong_with_a_connection_is_said(code: str, ec: str, advice: str
 
 
 def test_a_missing_thing_is_what_the_call_is_about() -> None:
-    """404 without a code is a bucket, an upload or an object; so is 405."""
+    """404 without a code is a bucket, an upload or an object."""
     assert type(_translate(_answer("", 404), "ListObjectsV2")) is e.BucketNotFoundError
     assert type(_translate(_answer("", 404), "UploadPart")) is e.UploadNotFoundError
     assert type(_translate(_answer("", 404), "HeadObject")) is e.ObjectNotFoundError
-    assert type(_translate(_answer("", 405), "ListObjectsV2")) is e.UnsupportedError
+
+
+@pytest.mark.parametrize("operation", ["HeadObject", "GetObject", "ListObjectsV2"])
+@pytest.mark.parametrize("code", ["", "MethodNotAllowed"])
+def test_c40_a_405_without_the_marker_header_says_nothing_of_an_object(
+    operation: str, code: str
+) -> None:
+    """A gateway that does not take the method answers so; OSS names the marker in a header."""
+    for headers in ({}, {"x-oss-delete-marker": "false"}):
+        found = _translate(_answer(code, 405, headers=headers), operation)
+        assert type(found) is e.UnsupportedError
 
 
 def test_a_delete_marker_is_no_object() -> None:
@@ -147,6 +157,8 @@ def test_a_delete_marker_is_no_object() -> None:
         found = _translate(marked)
         assert type(found) is e.ObjectNotFoundError
         assert "delete marker" in str(found)
+    refused = _answer("AccessDenied", 403, headers={"x-oss-delete-marker": "true"})
+    assert type(_translate(refused)) is e.AccessDeniedError
 
 
 def test_a_redirect_is_told_by_its_host() -> None:

@@ -245,6 +245,9 @@ def test_the_requester_pays_for_every_call(oss: OSSWorld) -> None:
 
 WRITES: list[Callable[[ObjectStore], object]] = [
     lambda store: store.put_object("k", b"x", upload=NewUpload(), checksum=None),
+    lambda store: store.put_object_stream(
+        "k", _Nothing(), 0, upload=NewUpload(), content_md5="1B2M2Y8AsgTpgAmY7PhCfg=="
+    ),
     lambda store: store.create_upload("k", NewUpload()),
     lambda store: store.upload_part("k", "u", 1, b"x", None),
     lambda store: store.upload_part_stream("k", "u", 1, _Nothing(), 0, None),
@@ -284,7 +287,7 @@ def test_what_the_store_can_do(oss: OSSWorld) -> None:
     assert can.reread_for_md5
     assert can.part_checksums == ()
     assert not any((can.conditional_put, can.conditional_complete, can.full_object_checksum))
-    assert not any((can.part_layout, can.streams_parts, can.folds_keys))
+    assert not any((can.part_layout, can.streams_parts, can.streams_objects, can.folds_keys))
     assert (store.limits.max_key_bytes, store.limits.list_page) == (1023, 1000)
     assert (store.scheme, store.bucket) == ("oss", "source-bucket")
     assert store.service == oss.endpoint.endpoint_url

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import itertools
 import threading
@@ -16,7 +17,7 @@ from botocore.config import Config
 from airflow_provider_s3resume.exceptions import CopyStoppedError, TransientStoreError
 from airflow_provider_s3resume.plan.parts import Limits
 from airflow_provider_s3resume.storage._paced_bodies import PacedBody
-from airflow_provider_s3resume.storage.base import NewUpload
+from airflow_provider_s3resume.storage.base import NewUpload, SupportsRead
 from airflow_provider_s3resume.storage.layers import Budget, RateLimited, Rates
 from airflow_provider_s3resume.storage.memory import MemoryStore
 from airflow_provider_s3resume.storage.s3 import S3Settings, S3Store, client_config
@@ -52,6 +53,19 @@ def limited(time: Time, budget: Budget | None = None, **rates: float) -> RateLim
 def budget_of(time: Time, **rates: float) -> Budget:
     """Return a task's budget."""
     return Budget(clock=time.clock, **rates)
+
+
+class Zeros:
+    """A body of so many zeros."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return the next ones."""
+        count = min(size, self.left)
+        self.left -= count
+        return bytes(count)
 
 
 def read(store: RateLimited, key: str, buffer: int) -> int:
@@ -222,18 +236,49 @@ def test_a_streamed_part_keeps_the_rate() -> None:
     time = Time()
     store = limited(time, budget_of(time, bytes_per_s=100 * KIB))
     upload_id = store.create_upload("k", NewUpload())
-
-    class Body:
-        left = 110 * KIB
-
-        def read(self, size: int = -1, /) -> bytes:
-            count = min(size, self.left)
-            self.left -= count
-            return bytes(count)
-
-    store.upload_part_stream("k", upload_id, 1, Body(), 110 * KIB, None)
+    store.upload_part_stream("k", upload_id, 1, Zeros(110 * KIB), 110 * KIB, None)
     assert time.now == pytest.approx(1)
     assert max(time.waits) < 0.2
+
+
+def test_a_streamed_object_keeps_the_rate() -> None:
+    """It is paid for as it is read; without a rate it is passed on as it is."""
+    time, size = Time(), 110 * KIB
+    digest = hashlib.md5(bytes(size), usedforsecurity=False).digest()
+    md5 = base64.b64encode(digest).decode()
+    store = limited(time, budget_of(time, bytes_per_s=100 * KIB))
+    store.put_object_stream("k", Zeros(size), size, upload=NewUpload(), content_md5=md5)
+    assert time.now == pytest.approx(1)
+    assert max(time.waits) < 0.2
+    assert store.head("k").size == size
+    seen: list[object] = []
+
+    class Seeing(MemoryStore):
+        def put_object_stream(self, key: str, body: SupportsRead, *given: Any, **more: Any) -> Any:
+            seen.append(body)
+            return super().put_object_stream(key, body, *given, **more)
+
+    free, body = RateLimited(Seeing(), Rates()), Zeros(size)
+    free.put_object_stream("k", body, size, upload=NewUpload(), content_md5=md5)
+    assert seen == [body]
+
+
+def test_a_stop_inside_of_a_streamed_object_is_still_a_stop() -> None:
+    """An SDK takes whatever reading a body raises for a fault of the network."""
+    time = Time(stop=True)
+
+    class Sending(MemoryStore):
+        def put_object_stream(self, key: str, body: SupportsRead, *_: Any, **__: Any) -> Any:
+            try:
+                body.read(16 * KIB)
+            except CopyStoppedError as error:
+                raise TransientStoreError("PutObject", key, "HTTPClientError") from error
+
+    store = RateLimited(Sending(), Rates(bytes_per_s=1), wait=time.wait, clock=time.clock)
+    with pytest.raises(CopyStoppedError):
+        store.put_object_stream(
+            "k", Zeros(16 * KIB), 16 * KIB, upload=NewUpload(), content_md5="AAAA"
+        )
 
 
 def test_a_stop_ends_the_waiting() -> None:

@@ -464,6 +464,25 @@ def test_c16_a_streamed_part_is_not_repeated() -> None:
         scene.store.upload_part_stream("k", upload_id, 1, Body(), 1, None)
 
 
+@pytest.mark.parametrize("kind", [TransientStoreError, ThrottledError, CredentialsExpiredError])
+@pytest.mark.parametrize("condition", [None, Condition(absent=True)])
+def test_c16_a_streamed_object_is_not_repeated(
+    kind: type[StoreError], condition: Condition | None
+) -> None:
+    """Its body is gone, whatever the write has ended with."""
+    scene = Scene(kind)
+
+    class Body:
+        def read(self, _size: int = -1, /) -> bytes:
+            return b"x"
+
+    with pytest.raises(kind):
+        scene.store.put_object_stream(
+            "k", Body(), 1, upload=NewUpload(), content_md5="AAAA", condition=condition
+        )
+    assert len(scene.calls) == 1
+
+
 def test_c01_a_listing_goes_on_behind_its_last_key() -> None:
     """After a fault between two pages no key is missing, and none comes twice."""
     scene = Scene()

@@ -51,7 +51,7 @@ def test_every_field_is_read() -> None:
     assert can.part_checksums == (ChecksumAlgorithm.CRC32C, ChecksumAlgorithm.MD5)
     assert not can.full_object_checksum
     assert not any((can.conditional_put, can.conditional_complete, can.part_layout))
-    assert not any((can.md5_etags, can.tags, can.streams_parts))
+    assert not any((can.md5_etags, can.tags, can.streams_parts, can.streams_objects))
     assert (settings.limits.max_parts, settings.limits.min_part_size) == (1000, 1)
     assert settings.limits.max_part_size == S3Settings().limits.max_part_size
     assert settings.request_payer

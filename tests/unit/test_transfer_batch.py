@@ -290,8 +290,9 @@ def test_c34_only_own_uploads_are_aborted_anywhere(
             # The first attempt had replaced the target after this plan's view of it.
             assert outcome.error_kind == "TargetChangedError"
         assert set(world.target.uploads) == theirs | doubtful, moment
-        assert all(upload_id in caplog.text for upload_id in doubtful)
-        assert not any(upload_id in caplog.text for upload_id in theirs - doubtful)
+        log = caplog.text
+        assert all(upload_id in log for upload_id in doubtful)
+        assert not any(upload_id in log for upload_id in theirs - doubtful)
         if outcome.status is Status.COPIED:
             assert all(upload_id in " ".join(outcome.notes) for upload_id in doubtful)
         seen |= doubtful

@@ -39,8 +39,8 @@ from airflow_provider_s3resume.plan.objects import SourceIdentity
 from airflow_provider_s3resume.plan.parts import MIB
 from airflow_provider_s3resume.storage._connections import Connections
 from airflow_provider_s3resume.storage._pace import Awaited
-from airflow_provider_s3resume.storage.base import Requests, express_of
 from airflow_provider_s3resume.storage.build import build_store
+from airflow_provider_s3resume.storage.express import Requests, express_of
 from airflow_provider_s3resume.storage.layers import requests_of
 from airflow_provider_s3resume.storage.memory import MemoryStore
 from airflow_provider_s3resume.transfer import crew, crew_member, crew_pipes

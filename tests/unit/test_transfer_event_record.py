@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_s3resume.plan.diff import ProvenPair
+from airflow_provider_s3resume.plan.diff import Action, ProvenPair, Reason, Verb
 from airflow_provider_s3resume.plan.manifest import Side
+from airflow_provider_s3resume.plan.objects import ListedObject
 from airflow_provider_s3resume.storage.memory import MemoryStore
 from airflow_provider_s3resume.transfer import event_record
+from airflow_provider_s3resume.transfer.checking import SidesReport
 from airflow_provider_s3resume.transfer.event_record import (
     ScanBesideEvents,
     drop_outdated,
     keep_record,
+    load_figures,
     load_record,
     record_name,
 )
-from airflow_provider_s3resume.transfer.named import NamedSides
 from airflow_provider_s3resume.transfer.state import StateLocation
 from tests.dags.seeding import put
 
-SIDES = NamedSides(
+SIDES = SidesReport(
     source=Side(service="memory://src", uri="s3://source/"),
     target=Side(service="memory://tgt", uri="s3://target/"),
 )
@@ -98,3 +100,27 @@ def test_a_record_that_cannot_be_read_costs_copies_not_the_plan(
     assert list(beside.with_pairs(iter([pair("a")]))) == [pair("a")]
     beside.store(state, "runs/x/manifest.json")
     assert state.read_text("runs/x/events.json") is None
+
+
+@pytest.mark.parametrize(
+    ("reason", "missed"),
+    [
+        (Reason.MISSING_AT_TARGET, 1),
+        (Reason.SIZE_DIFFERS, 1),
+        (Reason.DIGEST_DIFFERS, 1),
+        (Reason.SOURCE_NEWER, 1),
+        (Reason.DIGEST_UNKNOWN, 0),
+        (Reason.METADATA_DIFFERS, 0),
+    ],
+)
+def test_only_what_shows_a_change_was_missed(
+    state: StateLocation, reason: Reason, missed: int
+) -> None:
+    """A digest that cannot be compared shows none, nor is another header a new object."""
+    keep_record(state, SIDES, taken=1.0, pairs=())
+    beside = ScanBesideEvents(state, SIDES, now=10_000.0)
+    found = ListedObject(key="k", size=1, etag="e", last_modified=100.0)
+    action = Action(verb=Verb.COPY, reason=reason, key="k", target_key="k", source=found)
+    assert list(beside.watch(iter([action]))) == [action]
+    beside.store(state, "runs/x/manifest.json")
+    assert load_figures(state, "runs/x/manifest.json") == {"missed": missed, "consumed_since": 1.0}

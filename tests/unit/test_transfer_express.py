@@ -27,7 +27,8 @@ from airflow_provider_s3resume.storage.base import ObjectStore, Written
 from airflow_provider_s3resume.storage.layers import Layer
 from airflow_provider_s3resume.storage.memory import MemoryStore
 from airflow_provider_s3resume.transfer import batch, express
-from airflow_provider_s3resume.transfer.batch import BatchResult, copy_batch
+from airflow_provider_s3resume.transfer.batch import copy_batch
+from airflow_provider_s3resume.transfer.batch_result import BatchResult
 from airflow_provider_s3resume.transfer.config import CopyConfig
 from airflow_provider_s3resume.transfer.express import MOST_BYTES, Lane, split
 from airflow_provider_s3resume.transfer.outcomes import LANDED, Outcome, Proof, Status

@@ -20,11 +20,13 @@ from airflow_provider_s3resume.storage.base import NewUpload, WriteOptions, uri_
 from airflow_provider_s3resume.storage.memory import MemoryStore, MemoryTraits
 from airflow_provider_s3resume.storage.presets import AMAZON_S3
 from airflow_provider_s3resume.transfer import uploads
+from airflow_provider_s3resume.transfer.checking import check_sides
 from airflow_provider_s3resume.transfer.checkpoints import CheckpointRecords, Stored
 from airflow_provider_s3resume.transfer.config import CopyConfig
 from airflow_provider_s3resume.transfer.name_lists import ListFile
 from airflow_provider_s3resume.transfer.outcomes import LANDED, Status
-from airflow_provider_s3resume.transfer.planning import PlanRequest, check_sides, pairs_manifest
+from airflow_provider_s3resume.transfer.pairs import pairs_manifest
+from airflow_provider_s3resume.transfer.plan_request import PlanRequest
 from airflow_provider_s3resume.transfer.selecting import Scope
 from airflow_provider_s3resume.transfer.tree_targets import without_collisions
 from tests.support.folder_world import FolderWorld, Step
@@ -412,6 +414,24 @@ def test_c43_keys_that_no_file_can_have_are_refused_by_name(tmp_path: Path) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
+def test_c08_directories_that_are_not_made_are_named(tmp_path: Path) -> None:
+    """Without the choice of directories they are skipped: by count and name, with the way out."""
+    world = FolderWorld(tmp_path / "folder", uploads=False)
+    for key in ("empty/", "full/", "full/file", "nothing"):
+        put_object(world.bucket, key, b"x" if key == "full/file" else b"")
+    manifest, report = world.sync("one")
+    assert manifest.counts == {"copy.missing_at_target": 2, "skip.directory_marker": 2}
+    assert report.skipped == {"directory_marker": 2}
+    assert report.directory_markers == ("empty/", "full/")
+    told = report.short_text().split("\n")
+    for key in report.directory_markers:
+        assert f"directory, not made as directory_markers is off: {key!r}" in told
+    assert "directory_markers" not in report.to_json_dict()
+    assert files_of(world.folder) == {"full/file": b"x", "nothing": b""}
+    assert not (world.folder / "empty").exists()
+    assert world.sync("two")[1].planned == 0
+
+
 def test_c08_directories_go_both_ways_where_that_is_asked_for(tmp_path: Path) -> None:
     """An empty one, and one with files in it; and a second run copies nothing."""
     marked = LocalSettings(writes=True, directory_markers=True)
@@ -454,7 +474,16 @@ def test_c04_a_key_that_is_a_file_and_a_directory_is_refused(
         assert files_of(world.folder) == {there: b"old"}
 
 
-@pytest.mark.parametrize("reason", [Reason.NOT_SELECTED, Reason.ARCHIVED])
+@pytest.mark.parametrize(
+    "reason",
+    [
+        Reason.NOT_SELECTED,
+        Reason.ARCHIVED,
+        Reason.SYMLINK,
+        Reason.OWN_STATE,
+        Reason.DIRECTORY_MARKER,
+    ],
+)
 def test_c04_what_is_left_out_collides_only_if_the_target_has_it(reason: Reason) -> None:
     """The file is not written; one that is there already stays one."""
     tree = replace(AMAZON_S3, file_tree=FileTree())

@@ -126,6 +126,15 @@ class Forgetful(MemoryStore):
         assert checksum == checksum_of(ChecksumAlgorithm.CRC64NVME, body)
         return Written(etag="0" * 32)
 
+    def put_object_stream(self, key: str, body: SupportsRead, length: int, **_: object) -> Written:
+        """Take an object piece by piece."""
+        taken = 0
+        while taken < length:
+            taken += len(body.read(length - taken))
+        etag = "e" * 32
+        self.there[key] = ObjectInfo(key=key, size=taken, etag=etag, last_modified=2.0)
+        return Written(etag=etag)
+
     def create_upload(self, key: str, upload: NewUpload) -> str:
         """Begin an upload."""
         upload_id = super().create_upload(key, upload)

@@ -272,3 +272,27 @@ def test_c07_a_folder_has_no_metadata_to_compare(side: str) -> None:
     sync = Sync(rule=RULE, source=folder) if side == "source" else Sync(rule=RULE, target=folder)
     with pytest.raises(InvalidInputError, match=r"rule: found 'size.etag.metadata'.*folder"):
         sync.plan()
+
+
+def test_c16_an_untouched_old_object_is_not_taken_for_a_copy_by_the_service() -> None:
+    """The answer was lost, and nothing had been made: the copy is asked for again."""
+    sync = Sync(rule=RULE)
+    sync.source.service = sync.target.service = "memory://one"
+    sync.target.copies_from = {"source": sync.source}
+    put(sync.source, "first", b"a larger one", **of())
+    put(sync.source, "k", **of())
+    put(sync.target, "k", **of(metadata={}))
+    _, manifest = sync.plan()
+    lost: list[str] = []
+
+    def before(operation: str, arguments: Mapping[str, Any]) -> None:
+        if operation == "CopyObject" and arguments["key"] == "k":
+            lost.append(operation)
+            if len(lost) == 1:
+                raise TransientStoreError(operation, "s3://target/k", "InternalError")
+
+    sync.target.observer = Observer(before, no_hook)
+    [result] = sync.copy(manifest, object_concurrency=1)
+    assert result.counts == {"copied": 2}
+    assert len(lost) >= 2
+    assert sync.target.objects["k"].attributes == OURS

@@ -7,15 +7,18 @@ from dataclasses import replace
 
 import pytest
 
-from airflow_provider_s3resume.exceptions import InvalidInputError
-from airflow_provider_s3resume.plan.digests import ChecksumAlgorithm
-from airflow_provider_s3resume.plan.objects import ContentAttributes
+from airflow_provider_s3resume.exceptions import AccessDeniedError, InvalidInputError
+from airflow_provider_s3resume.plan.digests import Checksum, ChecksumAlgorithm
+from airflow_provider_s3resume.plan.manifest import CopyEntry
+from airflow_provider_s3resume.plan.objects import ContentAttributes, ObjectInfo
 from airflow_provider_s3resume.plan.storage_classes import ClassMapping
-from airflow_provider_s3resume.storage.base import NewUpload, WriteOptions
+from airflow_provider_s3resume.storage.base import Condition, NewUpload, WriteOptions
+from airflow_provider_s3resume.storage.checksums import checksum_value
 from airflow_provider_s3resume.storage.memory import StoredObject
 from airflow_provider_s3resume.storage.presets import AMAZON_S3
-from airflow_provider_s3resume.transfer.attributes import digest_of
+from airflow_provider_s3resume.transfer.attributes import condition_of, digest_of, is_marker
 from airflow_provider_s3resume.transfer.config import CopyConfig, OnUnsupportedAttribute
+from airflow_provider_s3resume.transfer.losses import header_losses
 from airflow_provider_s3resume.transfer.options import check_fits
 from airflow_provider_s3resume.transfer.outcomes import LANDED, Status
 from tests.support.transfer_world import CONFIG, KEY, Moment, World, no_waits, pattern, when
@@ -121,6 +124,152 @@ def test_c19_each_object_of_a_batch_has_its_own_class() -> None:
         "d": "GLACIER",
         "e": "STANDARD_IA",
     }
+
+
+def test_c18_each_object_of_a_batch_has_the_checksum_of_its_source(kind: str) -> None:
+    """What is kept from one object for the next is kept for that checksum alone."""
+    world, data = World(), pattern(SIZES[kind])
+    algorithms = {
+        "a": ChecksumAlgorithm.CRC32C,
+        "b": ChecksumAlgorithm.CRC64NVME,
+        "c": ChecksumAlgorithm.CRC32C,
+    }
+    for key, algorithm in algorithms.items():
+        world.seed(data, key=key, attributes=ATTRIBUTES)
+        value = checksum_value(algorithm, data)
+        held = (Checksum(algorithm=algorithm, value=value, full_object=True),)
+        world.source.objects[key] = replace(world.source.objects[key], checksums=held)
+    world.plan(*algorithms)
+    world.run().raise_for_failures()
+    found = {key: world.target.objects[key].checksums for key in algorithms}
+    assert {key: {c.algorithm for c in held} for key, held in found.items()} == {
+        key: {algorithm} for key, algorithm in algorithms.items()
+    }
+
+
+def test_c19_a_class_that_was_listed_is_that_of_the_object_that_was_listed(kind: str) -> None:
+    """One that has taken its place since has its own, which services leave out if it is plain."""
+    world = planned(kind, options=WriteOptions(storage_class="STANDARD_IA"))
+    world.seed(pattern(SIZES[kind], seed=1), attributes=ATTRIBUTES)
+    assert world.run_one(BY_SOURCE).status is Status.COPIED
+    assert world.target.data(KEY) == pattern(SIZES[kind], seed=1)
+    assert world.target.objects[KEY].options == WriteOptions(storage_class="STANDARD")
+
+
+@pytest.mark.parametrize(
+    ("there", "etag", "condition"),
+    [
+        (False, None, Condition(absent=True)),
+        (True, "e", Condition(etag="e")),
+        (True, None, None),
+    ],
+)
+def test_c18_the_condition_is_what_the_plan_saw(
+    there: bool,  # noqa: FBT001 - a case
+    etag: str | None,
+    condition: Condition | None,
+) -> None:
+    """An object that showed no ETag is not taken for none: that nothing is there would not hold."""
+    entry = CopyEntry(
+        key="k",
+        target_key="k",
+        size=1,
+        etag="s",
+        last_modified=0.0,
+        reason="asked_for",
+        target_etag=etag,
+        target_there=there,
+    )
+    assert condition_of(entry, supported=True) == condition
+    assert condition_of(entry, supported=False) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "size", "there", "is_one"),
+    [
+        ("d/", 0, False, True),
+        ("d/", 1, False, False),
+        ("d", 0, False, False),
+        ("d/", 0, True, False),
+    ],
+)
+def test_c08_what_is_a_marker_of_a_directory(
+    key: str, size: int, *, there: bool, is_one: bool
+) -> None:
+    """Only where directories are made of keys."""
+    entry = CopyEntry(
+        key=key,
+        target_key=key,
+        size=size,
+        etag="s",
+        last_modified=0.0,
+        reason="missing",
+        target_there=there,
+    )
+    assert is_marker(entry, folds_keys=True) is is_one
+    assert not is_marker(entry, folds_keys=False)
+
+
+def test_c19_each_object_of_a_batch_has_its_own_attributes(kind: str) -> None:
+    """Nothing of what one was written with is kept for the next."""
+    world = World()
+    wanted = {
+        key: ContentAttributes(content_type=f"text/{key}", metadata={"of": key}, tags={"of": key})
+        for key in ("a", "b", "c")
+    }
+    for key, attributes in wanted.items():
+        world.seed(pattern(SIZES[kind]), key=key, attributes=attributes)
+    world.plan(*wanted)
+    world.run().raise_for_failures()
+    assert {key: world.target.objects[key].attributes for key in wanted} == wanted
+
+
+def test_c19_tags_that_may_not_be_read_are_told(kind: str) -> None:
+    """The object is copied without them, and no retry would bring them."""
+    world = planned(kind)
+
+    def deny(moment: Moment) -> None:
+        if moment.is_("GetObjectTagging", side="source"):
+            raise AccessDeniedError("GetObjectTagging", "s3://from/k", "AccessDenied (HTTP 403)")
+
+    world.on_moment = deny
+    outcome = world.run_one()
+    assert outcome.status is Status.COPIED
+    assert outcome.notes == ("2 tags not carried: AccessDenied (HTTP 403)",)
+    assert world.target.objects[KEY].attributes == replace(ATTRIBUTES, tags={})
+
+
+def test_c19_metadata_that_no_header_can_tell_is_told() -> None:
+    """The service says how many entries it has left out."""
+    world = planned("parts")
+    inner = world.source.head
+
+    def head(key: str, **more: object) -> ObjectInfo:
+        return replace(inner(key, **more), missing_metadata=3)  # type: ignore[arg-type]
+
+    world.source.head = head  # type: ignore[method-assign]
+    assert world.run_one().notes == ("3 metadata entries cannot be read at the source",)
+
+
+def test_c19_a_class_that_headers_leave_out_is_the_one_that_was_listed() -> None:
+    """Some services tell it in listings alone."""
+    world = planned("parts", options=WriteOptions(storage_class="STANDARD_IA"))
+    inner = world.source.head
+
+    def head(key: str, **more: object) -> ObjectInfo:
+        return replace(inner(key, **more), storage_class=None)  # type: ignore[arg-type]
+
+    world.source.head = head  # type: ignore[method-assign]
+    assert world.run_one(BY_SOURCE).status is Status.COPIED
+    assert world.target.objects[KEY].options == WriteOptions(storage_class="STANDARD_IA")
+
+
+def test_c19_names_of_metadata_are_compared_as_http_does() -> None:
+    """Services that are written in Go send them with capitals: nothing is lost."""
+    asked, found = ({name: "1"} for name in ("some-name", "Some-Name"))
+    assert header_losses(ContentAttributes(metadata=asked), ContentAttributes(metadata=found)) == []
+    lost = header_losses(ContentAttributes(metadata=asked), ContentAttributes())
+    assert lost == ["metadata differs at the target: some-name"]
 
 
 def test_c19_a_class_without_a_counterpart_fails_the_object_before_it_is_written(kind: str) -> None:

@@ -404,6 +404,7 @@ def test_c18_a_target_that_somebody_changed_is_not_replaced() -> None:
     result = world.run()
     assert [f.error_kind for f in result.failures] == ["TargetChangedError"]
     assert world.target.data(KEY) == b"somebody else's"
+    assert world.traffic.count("PutObject", key=KEY) == 0
 
 
 def test_c15_what_another_worker_has_copied_is_there_already() -> None:

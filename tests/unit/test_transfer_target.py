@@ -539,3 +539,57 @@ def test_c18_under_default_kms_a_flip_in_the_part_read_again_is_seen(how: str) -
     world.source.in_transit = flip("GetObject", how)
     assert world.run_one().error_kind == "VerificationError"
     assert world.target.data(KEY) == OLD
+
+
+def test_c18_a_directory_that_holds_bytes_is_not_replaced_by_its_marker() -> None:
+    """Its marker is written without a condition only over what has none."""
+    world = World(target=replace(AMAZON_S3, folds_keys=True))
+    world.seed(b"", key="d/")
+    world.plan("d/")
+    world.seed(b"somebody's", key="d/", store=world.target)
+    result = world.run()
+    assert [f.error_kind for f in result.failures] == ["TargetChangedError"]
+    assert world.target.data("d/") == b"somebody's"
+
+
+def bare_directory_world() -> World:
+    """Return a world in which a directory is to have a marker, and is there without one."""
+    # Its ETag is no MD5, as that of a directory is none.
+    traits = MemoryTraits(encryption="aws:kms", adds_checksum=False)
+    world = World(target=replace(AMAZON_S3, folds_keys=True), target_traits=traits)
+    world.seed(b"", key="d/")
+    world.plan("d/")
+    world.seed(b"", key="d/", store=world.target)
+    return world
+
+
+def test_c08_a_directory_without_a_marker_gets_it() -> None:
+    """The condition is dropped once it met a directory of no bytes."""
+    world = bare_directory_world()
+    outcome = world.run_one(key="d/")
+    assert (outcome.status, outcome.unprotected) == (Status.COPIED, True)
+
+
+def test_c18_a_source_that_has_bytes_by_now_is_no_marker() -> None:
+    """What they would replace is another's, as of any object."""
+    world = bare_directory_world()
+    world.seed(b"bytes", key="d/")
+    [failure] = world.run().failures
+    assert failure.error_kind == "TargetChangedError"
+    assert world.target.data("d/") == b""
+
+
+def test_c16_a_marker_that_meets_its_directory_at_the_last_try_is_left_to_the_next_plan() -> None:
+    """After answers that were lost: there is no try left to write it without a condition."""
+    world = bare_directory_world()
+    tries: list[Moment] = []
+
+    def lose(moment: Moment) -> None:
+        if moment.is_("PutObject") and moment.key == "d/":
+            tries.append(moment)
+            if len(tries) < 4:
+                raise TransientStoreError("PutObject", "s3://to/d/", "connection reset")
+
+    world.on_moment = lose
+    [failure] = world.run().failures
+    assert (failure.error_kind, len(tries)) == ("TargetChangedError", 4)

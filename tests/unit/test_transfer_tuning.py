@@ -205,6 +205,39 @@ def test_what_is_too_many_shows_in_a_moment() -> None:
     assert [tuner.count(1) for _ in range(50)] == [False] * 50
 
 
+@pytest.mark.parametrize(("busy", "then"), [(0.2, 4), (0.05, 16)])
+def test_few_are_under_way_until_it_shows_that_answers_take_long(busy: float, then: int) -> None:
+    """A moment tells, and not the first end; what keeps a processor busy by itself stays few."""
+    clock = Clock()
+    tuner = clock.tuner(None, first=16, most=64, few=4)
+    assert tuner.allowed == 4
+    assert not tuner.count(1)
+    clock.now += 0.2
+    clock.busy += busy
+    assert tuner.count(1) == (then != 4)
+    assert tuner.allowed == then
+    span(tuner, clock, 1000.0, busy=0.9)
+    assert tuner.allowed == then
+
+
+def test_few_that_leave_the_processor_idle_later_are_too_few() -> None:
+    """Answers may take long only after a while."""
+    clock = Clock()
+    tuner = clock.tuner(None, first=16, most=64, few=4)
+    span(tuner, clock, 1000.0, busy=0.9)
+    assert tuner.allowed == 4
+    span(tuner, clock, 1000.0)
+    assert tuner.allowed == 16
+
+
+def test_few_are_no_more_than_the_first_number_and_nothing_to_whom_was_told_one() -> None:
+    """The user's number is kept from the start, and room is kept to."""
+    clock = Clock()
+    assert clock.tuner(None, first=16, most=64, few=200).allowed == 16
+    assert clock.tuner(None, first=16, most=2, few=4).allowed == 2
+    assert clock.tuner(30, first=16, most=64, few=4).allowed == 30
+
+
 def test_what_was_begun_by_more_says_nothing_of_fewer() -> None:
     """Eight parts that end after two are allowed are the work of eight."""
     clock = Clock()

@@ -7,12 +7,18 @@ import time
 
 import pytest
 
-from airflow_provider_s3resume.exceptions import ObjectNotFoundError
+from airflow_provider_s3resume.exceptions import (
+    BucketNotFoundError,
+    ObjectNotFoundError,
+    PreconditionFailedError,
+    StoreError,
+)
+from airflow_provider_s3resume.plan.objects import ContentAttributes
 from airflow_provider_s3resume.storage.memory import MemoryStore, MemoryTraits
 from airflow_provider_s3resume.transfer.batch import copy_batch
 from airflow_provider_s3resume.transfer.loading import load_outcomes
 from airflow_provider_s3resume.transfer.outcomes import Outcome, Proof, Status
-from airflow_provider_s3resume.transfer.planning import pairs_manifest
+from airflow_provider_s3resume.transfer.pairs import pairs_manifest
 from airflow_provider_s3resume.transfer.state import StateLocation
 from airflow_provider_s3resume.transfer.stopping import StopSignal
 from tests.support.oss_world import OSSWorld
@@ -223,3 +229,76 @@ def test_an_object_of_oss_that_was_deleted_since_the_plan_is_gone(oss: OSSWorld)
     versions.plan(None)
     versions.delete()
     assert versions.copy().status is Status.GONE
+
+
+def tagged(size: int, of: str) -> tuple[bytes, ContentAttributes]:
+    """Return bytes and attributes that tell one version from another."""
+    return pattern(size, seed=ord(of)), ContentAttributes(tags={"of": of}, metadata={"of": of})
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_c19_the_tags_are_those_of_the_chosen_version(size: int) -> None:
+    """Not those of the newest one, nor is the copy disturbed by its other ETag."""
+    world = World()
+    data, attributes = tagged(size, "a")
+    world.seed(data, attributes=attributes)
+    world.source.state.versions[KEY, "v1"] = world.source.objects[KEY]
+    newest, others = tagged(size + 1, "b")
+    world.seed(newest, attributes=others)
+    pairs = [(KEY, KEY)]
+    _, manifest = pairs_manifest(
+        world.source, world.target, world.state, pairs, "run", now=NOW, versions={KEY: "v1"}
+    )
+    world.ref = manifest.batches[0]
+    assert world.run_one().status is Status.COPIED
+    assert world.target.data(KEY) == data
+    assert world.target.objects[KEY].attributes == attributes
+
+
+@pytest.mark.parametrize("operation", ["CopyObject", "UploadPartCopy"])
+def test_c10_a_version_that_the_service_takes_for_another_is_relayed(operation: str) -> None:
+    """The version itself is looked at: the newest one says nothing about it."""
+    size = LARGE if operation == "UploadPartCopy" else SMALL
+    limits = dataclasses.replace(TINY, max_single_put=30)
+    world = planned(service_world(limits=limits), size)
+
+    def refuse(moment: Moment) -> None:
+        if moment.is_(operation):
+            raise PreconditionFailedError(operation, "s3://to/k", "PreconditionFailed (HTTP 412)")
+
+    world.on_moment = refuse
+    outcome = world.run_one()
+    assert (outcome.status, outcome.by_service) == (Status.COPIED, False)
+    assert world.target.data(KEY) == pattern(size)
+
+
+def missed(world: World, **answers: type[StoreError]) -> str | None:
+    """Let operations on the source be answered so; return the kind of the failure."""
+
+    def answer(moment: Moment) -> None:
+        kind = answers.get(moment.operation)
+        if kind is not None and moment.side == "source" and not moment.after:
+            raise kind(moment.operation, "s3://from/k", "made to fail")
+
+    world.on_moment = answer
+    [failure] = world.run().failures
+    return failure.error_kind
+
+
+def test_c03_a_version_is_gone_only_in_a_bucket_that_answers() -> None:
+    """A vanished one answers 404 to HEAD and GET alike; the bucket itself is asked."""
+    world = planned(World(), SMALL)
+    found = missed(
+        world,
+        HeadObject=ObjectNotFoundError,
+        GetObject=ObjectNotFoundError,
+        HeadBucket=BucketNotFoundError,
+    )
+    assert found == "BucketNotFoundError"
+
+
+def test_c10_a_version_that_a_get_takes_for_another_is_not_gone() -> None:
+    """HEAD missed it; the copy fails, and may be tried again."""
+    world = planned(World(), SMALL)
+    found = missed(world, HeadObject=ObjectNotFoundError, GetObject=PreconditionFailedError)
+    assert found == "SourceChangedError"
