@@ -1,0 +1,1 @@
+"""What is needed to run the provider where users are; nothing of it is in the wheel."""
