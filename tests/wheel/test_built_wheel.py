@@ -5,16 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
-import pytest
+from tests.release.tools import DISTRIBUTION, PACKAGE
+from tests.support.bootstrap import ROOT
 
-from tests.support.bootstrap import ROOT, UV, child_environment
-
-DISTRIBUTION = "airflow-provider-s3resume"
-PACKAGE = "airflow_provider_s3resume"
 IMPORT_EVERYTHING = f"""
 import importlib, json, pkgutil, sys
 import {PACKAGE} as package
@@ -31,36 +27,6 @@ def _run(*command: str | Path, cwd: Path, env: dict[str, str] | None = None) -> 
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     return done.stdout
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the built wheel."""
-    folder = tmp_path_factory.mktemp("dist")
-    _run(UV, "build", "--wheel", "--out-dir", folder, cwd=ROOT, env=child_environment())
-    (built,) = folder.glob("*.whl")
-    return built
-
-
-@pytest.fixture(scope="module")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the Python of an environment that has the wheel and what it depends on, no more."""
-    folder = tmp_path_factory.mktemp("installed")
-    requirements, env = folder / "requirements.txt", child_environment()
-    export = ["export", "--frozen", "--no-default-groups", "--no-emit-project", "--quiet"]
-    _run(UV, *export, "--output-file", requirements, cwd=ROOT, env=env)
-    _run(UV, "venv", "--python", sys.executable, folder / "venv", cwd=folder, env=env)
-    python = folder / "venv" / "bin" / "python"
-    install: list[str | Path] = [
-        "pip",
-        "install",
-        "--quiet",
-        "--compile-bytecode",
-        "--python",
-        python,
-    ]
-    _run(UV, *install, "--requirements", requirements, wheel, cwd=folder, env=env)
-    return python
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
