@@ -45,9 +45,10 @@ from airflow_provider_s3resume.storage.s3 import (
     client_config,
     store_settings_from_extra,
 )
-from airflow_provider_s3resume.transfer.batch import BatchResult, copy_batch
+from airflow_provider_s3resume.transfer.batch import copy_batch
+from airflow_provider_s3resume.transfer.batch_result import BatchResult
 from airflow_provider_s3resume.transfer.config import CopyConfig
-from airflow_provider_s3resume.transfer.planning import pairs_manifest
+from airflow_provider_s3resume.transfer.pairs import pairs_manifest
 from airflow_provider_s3resume.transfer.state import StateLocation
 from airflow_provider_s3resume.transfer.stopping import StopSignal
 

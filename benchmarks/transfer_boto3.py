@@ -21,6 +21,8 @@ import boto3
 from awscrt.checksums import crc64nvme
 from botocore.config import Config
 
+from benchmarks.transfer_ending import end_with
+
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
@@ -93,7 +95,7 @@ def main() -> None:
     source, target = client_of(order), client_of(order)
     copy: Callable[..., None] = copy_large if order["part_size"] else copy_small
     copy(source, target, order)
-    print(json.dumps({"began": began, "ended": time.time(), "cpu_before": spent}))
+    end_with({"began": began, "ended": time.time(), "cpu_before": spent})
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import boto3.s3.inject  # boto3 itself imports it with the first client
 from botocore.config import Config
 
 from airflow_provider_s3resume.hooks._clients import (
@@ -30,9 +31,12 @@ from airflow_provider_s3resume.storage.build import build_store
 from airflow_provider_s3resume.storage.s3 import S3Store, client_config, store_settings_from_extra
 from airflow_provider_s3resume.transfer.batch import copy_batch
 from airflow_provider_s3resume.transfer.config import CopyConfig, ServerSideCopy
-from airflow_provider_s3resume.transfer.planning import PlanRequest, make_plan
+from airflow_provider_s3resume.transfer.garbage import standing_heap
+from airflow_provider_s3resume.transfer.plan_request import PlanRequest
+from airflow_provider_s3resume.transfer.planning import make_plan
 from airflow_provider_s3resume.transfer.state import StateLocation
 from airflow_provider_s3resume.transfer.stopping import StopSignal
+from benchmarks.transfer_ending import end_with
 
 SOURCE, TARGET, STATE = "source", "target", "state"
 STATE_PREFIX = "s3resume/"
@@ -111,29 +115,22 @@ def main() -> None:
     order: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text())
     spent, began = time.process_time(), time.time()
     place = Place(**order["place"])
-    source, target, state = place.store(SOURCE), place.store(TARGET), place.state()
-    result = copy_batch(
-        source,
-        target,
-        state,
-        BatchRef(**order["batch"]),
-        # Both buckets are of one server, and what is measured is the relay.
-        CopyConfig(**order["config"], server_side_copy=ServerSideCopy.NEVER),
-        stop=StopSignal(),
-        now=began,
-    )
+    with standing_heap() as stand:
+        source, target, state = place.store(SOURCE), place.store(TARGET), place.state()
+        stand()
+        result = copy_batch(
+            source,
+            target,
+            state,
+            BatchRef(**order["batch"]),
+            # Both buckets are of one server, and what is measured is the relay.
+            CopyConfig(**order["config"], server_side_copy=ServerSideCopy.NEVER),
+            stop=StopSignal(),
+            now=began,
+        )
     ended = time.time()
     result.raise_for_failures()
-    print(
-        json.dumps(
-            {
-                "began": began,
-                "ended": ended,
-                "cpu_before": spent,
-                "result": result.to_json_dict(),
-            }
-        )
-    )
+    end_with({"began": began, "ended": ended, "cpu_before": spent, "result": result.to_json_dict()})
 
 
 if __name__ == "__main__":
