@@ -81,11 +81,12 @@ def seaweed_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedPa
     folder = tmp_path_factory.mktemp("seaweed")
     with ExitStack() as stack:
         source, target = (
-            stack.enter_context(
-                SeaweedServer(folder / name, f"{name}-key", f"{name}-{secrets.token_hex(8)}")
-            )
+            SeaweedServer(folder / name, f"{name}-key", f"{name}-{secrets.token_hex(8)}")
             for name in ("source", "target")
         )
+        for server in (source, target):
+            stack.callback(server.kill)  # Nobody wants its data: it need not end in good order.
+            server.start()
         yield SeaweedPair(source, target)
 
 

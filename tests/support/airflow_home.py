@@ -43,7 +43,8 @@ class AirflowHome:
     ``env`` is added to the environment of all its processes: connections as JSON
     (``AIRFLOW_CONN_…``), more settings (``AIRFLOW__…``). With ``all_admins`` nobody has to log in;
     without it ``password`` of the user ``admin`` is generated at the first start. The second
-    start on a folder keeps its runs. ``backend`` is SQLite, if not told otherwise.
+    start on a folder keeps its runs. ``backend`` is SQLite, if not told otherwise. ``python`` is
+    the interpreter of another environment's Airflow; by default it is that of this process.
     """
 
     def __init__(
@@ -55,8 +56,11 @@ class AirflowHome:
         port: int | None = None,
         all_admins: bool = True,
         backend: Backend | None = None,
+        python: Path | None = None,
     ) -> None:
         self.home_dir = home_dir.resolve()
+        # Not resolved: the interpreter of an environment is a link, by which it knows itself.
+        self.python = python or Path(sys.executable)
         self.dags_folder = dags_folder.resolve()
         self.port = port if port is not None else free_port()
         self.all_admins = all_admins
@@ -64,6 +68,7 @@ class AirflowHome:
         self._backend: Backend = backend or LocalBackend()
         self._programs: dict[str, Program] = {}
         self._children: dict[str, Child] = {}
+        self._is_migrated = False
         self.home_dir.mkdir(parents=True, exist_ok=True)
         self._secrets = generated_secrets(self.home_dir / "secrets.json")
         username = None if all_admins else USERNAME
@@ -82,7 +87,7 @@ class AirflowHome:
     def environment(self) -> dict[str, str]:
         """Return the environment of every process of this Airflow."""
         own = {k: v for k, v in os.environ.items() if not k.startswith(_FOREIGN)}
-        bin_dir = str(Path(sys.executable).parent)
+        bin_dir = str(self.python.parent)
         path = os.pathsep.join([bin_dir, os.environ.get("PATH", os.defpath)])
         return {**own, **self._settings(), "PATH": path, **self._extra}
 
@@ -129,20 +134,40 @@ class AirflowHome:
             raise
         return self
 
+    def prepare(self) -> None:
+        """Make or migrate the database, for commands alone: nothing is started, and no server.
+
+        :raises NotReadyError: with what it said, if that fails.
+        """
+        self._backend.start(self.home_dir)
+        self._migrate()
+
     def _migrate(self) -> None:
-        command = [sys.executable, "-m", "airflow", "db", "migrate"]
-        done = subprocess.run(
-            command, env=self.environment(), capture_output=True, text=True, check=False
-        )
+        if self._is_migrated:
+            return
+        done = self.cli("db", "migrate")
         if done.returncode != 0:
             raise NotReadyError(f"airflow db migrate failed:\n{done.stdout}{done.stderr}")
+        self._is_migrated = True
+
+    def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the command ``airflow`` with what all processes of this Airflow are told."""
+        command = [str(self.python), "-m", "airflow", *arguments]
+        return subprocess.run(
+            command,
+            env=self.environment(),
+            cwd=self.home_dir,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     def start_child(self, name: str) -> Child:
         """Start one of the processes, the first time or again, and return it at once."""
         program = self._programs[name]
         child = Child(
             f"airflow {name}",
-            [sys.executable, "-m", "airflow", *program.arguments],
+            [str(self.python), "-m", "airflow", *program.arguments],
             log_file=self.home_dir / "logs" / f"{name}.log",
             env={**self.environment(), **program.env},
             cwd=self.home_dir,

@@ -128,7 +128,8 @@ def make_environment() -> None:
         STAMP.unlink(missing_ok=True)
         install_uv()
         sync = ["sync", "--frozen", "--all-groups", "--compile-bytecode", "--quiet"]
-        run([str(UV), *sync, "--python", sys.executable], "uv sync")
+        # What only a release needs has an environment of its own.
+        run([str(UV), *sync, "--no-group", "release", "--python", sys.executable], "uv sync")
         (TOOLS / "python").write_text(sys.executable)
         STAMP.write_text(ingredients())
         say("The environment is ready: .venv")

@@ -14,7 +14,16 @@ DISTRIBUTED = {
     "pg_isready": "postgresql",
     "redis-server": "redis-server",
 }
-PACKAGES = {**BROWSER, **DISTRIBUTED}
+COMPOSED = {
+    **DISTRIBUTED,
+    "createdb": "postgresql-client",
+    "curl": "curl",
+    "redis-cli": "redis-tools",
+}
+"""What the services of docker-compose.yaml are played with."""
+
+COMPOSE = {"docker-compose": "docker-compose"}
+PACKAGES = {**BROWSER, **COMPOSED, **COMPOSE}
 _POSTGRESQL = Path("/usr/lib/postgresql")
 
 

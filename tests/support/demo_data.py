@@ -84,8 +84,11 @@ def big_parts() -> list[bytes]:
     return [number.to_bytes(8, "big") + pattern[8:] for number in range(BIG_PARTS)]
 
 
-def seed(client: S3Client, bucket: str) -> None:
-    """Put every object into a bucket, which is created if it is not there."""
+def seed(client: S3Client, bucket: str, *, big: bool = True) -> None:
+    """Put every object into a bucket, which is created if it is not there.
+
+    :param big: the object of 208 MiB, too.
+    """
     ensure_bucket(client, bucket)
     for item in small_objects():
         client.put_object(Bucket=bucket, Key=item.key, Body=item.body)
@@ -102,7 +105,8 @@ def seed(client: S3Client, bucket: str) -> None:
     )
     uneven = [bytes_of(f"uneven-{n}", size) for n, size in enumerate(UNEVEN_PARTS)]
     put_multipart(client, bucket, UNEVEN_KEY, uneven)
-    put_multipart(client, bucket, BIG_KEY, big_parts())
+    if big:
+        put_multipart(client, bucket, BIG_KEY, big_parts())
 
 
 def ensure_bucket(client: S3Client, bucket: str) -> None:

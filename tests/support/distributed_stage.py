@@ -116,8 +116,19 @@ class DistributedStage(WiredStage):
             lambda: words in child.log_tail(), deadline_s=deadline_s, what=f"{name} says {words!r}"
         )
 
+    def wait_ended(self, name: str, deadline_s: float = GONE_S) -> None:
+        """Return once a worker that was told to end has ended: until then it seems to be there."""
+        wait_until(
+            lambda: not self.worker(name).is_running(),
+            deadline_s=deadline_s,
+            what=f"{name} has ended",
+        )
+
     def revive(self) -> None:
-        """Start all processes of Airflow that have ended, and wait until they are at work."""
+        """Start all processes of Airflow that have ended, and wait until they are at work.
+
+        Whoever told a worker to end has to wait for that first (:meth:`wait_ended`).
+        """
         for name in (SCHEDULER, *WORKERS):
             if not self.airflow.child(name).is_running():
                 self.restart(name)

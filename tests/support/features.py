@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Final
 
-from airflow_provider_s3resume.plan.permissions import choose, policies, read_features
+from airflow_provider_s3resume.plan.permissions import choose, read_features
+from airflow_provider_s3resume.plan.policies import policies
 from airflow_provider_s3resume.plan.sides import parse_places
 
 DOCUMENT: Final = Path(__file__).resolve().parent.parent.parent / "docs" / "features.md"

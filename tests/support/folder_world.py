@@ -15,12 +15,16 @@ from airflow_provider_s3resume.storage._memory_reader import Observer
 from airflow_provider_s3resume.storage.base import Capabilities, ObjectStore
 from airflow_provider_s3resume.storage.memory import MemoryStore, MemoryTraits
 from airflow_provider_s3resume.storage.presets import AMAZON_S3
-from airflow_provider_s3resume.transfer.batch import BatchResult, copy_batch
+from airflow_provider_s3resume.transfer.batch import copy_batch
+from airflow_provider_s3resume.transfer.batch_result import BatchResult
 from airflow_provider_s3resume.transfer.config import CopyConfig
 from airflow_provider_s3resume.transfer.loading import load_outcomes
 from airflow_provider_s3resume.transfer.outcomes import Outcome
-from airflow_provider_s3resume.transfer.planning import PlanRequest, make_plan, pairs_manifest
-from airflow_provider_s3resume.transfer.reporting import RunReport, make_report
+from airflow_provider_s3resume.transfer.pairs import pairs_manifest
+from airflow_provider_s3resume.transfer.plan_request import PlanRequest
+from airflow_provider_s3resume.transfer.planning import make_plan
+from airflow_provider_s3resume.transfer.reporting import make_report
+from airflow_provider_s3resume.transfer.run_report import RunReport
 from airflow_provider_s3resume.transfer.selecting import EVERYTHING, Scope
 from airflow_provider_s3resume.transfer.state import StateLocation
 from airflow_provider_s3resume.transfer.stopping import StopSignal

@@ -32,6 +32,7 @@ _OF_BUCKETS = {
 _OF_OBJECTS = {
     "AbortMultipartUpload": "s3:AbortMultipartUpload",
     "CompleteMultipartUpload": "s3:PutObject",
+    "CopyObject": "s3:PutObject",
     "CreateMultipartUpload": "s3:PutObject",
     "DeleteObject": "s3:DeleteObject",
     "GetObject": "s3:GetObject",
@@ -40,8 +41,13 @@ _OF_OBJECTS = {
     "ListParts": "s3:ListMultipartUploadParts",
     "PutObject": "s3:PutObject",
     "UploadPart": "s3:PutObject",
+    "UploadPartCopy": "s3:PutObject",
 }
+_BY_HEADERS = {"x-amz-acl": "s3:PutObjectAcl", "x-amz-tagging": "s3:PutObjectTagging"}
 _READS = frozenset({"GetObject", "HeadObject"})
+_KMS = frozenset({"aws:kms", "aws:kms:dsse"})
+_CIPHER = "x-amz-server-side-encryption"
+_ORIGIN = "x-amz-copy-source"
 _PATTERN = re.compile(r"\$\{(?P<literal>[*?$])\}|(?P<any>\*)|(?P<one>\?)|(?P<text>.)", re.DOTALL)
 
 
@@ -84,11 +90,47 @@ def asked_by(exchange: Exchange) -> list[Asked]:
         prefix = exchange.query.get("prefix")
         context = {"s3:prefix": prefix} if prefix else {}
         return [Asked(action=_OF_BUCKETS[call], bucket=bucket, resource=arn, context=context)]
-    action = _OF_OBJECTS[call]
-    if "versionId" in exchange.query and action != "s3:PutObject":
-        action = action.replace("Object", "ObjectVersion")
-    names = [action, *(["s3:PutObjectTagging"] if "x-amz-tagging" in exchange.headers else [])]
-    return [Asked(action=name, bucket=bucket, resource=f"{arn}/{key}") for name in names]
+    action = _of_version(_OF_OBJECTS[call], exchange.query.get("versionId"))
+    names = [action, *(name for header, name in _BY_HEADERS.items() if header in exchange.headers)]
+    asked = [Asked(action=name, bucket=bucket, resource=f"{arn}/{key}") for name in names]
+    return [*asked, *_of_origin(exchange), *_of_key(exchange, call)]
+
+
+def _of_version(action: str, version_id: str | None) -> str:
+    if version_id is None or action == "s3:PutObject":
+        return action
+    return action.replace("Object", "ObjectVersion")
+
+
+def origin_of(exchange: Exchange) -> tuple[str, str, str | None] | None:
+    """Return bucket, key and version of what a request copies, ``None`` if it copies nothing."""
+    if _ORIGIN not in exchange.headers:
+        return None
+    place, _, version = exchange.headers[_ORIGIN].partition("?versionId=")
+    bucket, _, key = unquote(place).removeprefix("/").partition("/")
+    return bucket, key, version or None
+
+
+def _of_origin(exchange: Exchange) -> list[Asked]:
+    """Return what a copy by the service needs on what it is made of."""
+    origin = origin_of(exchange)
+    if origin is None:
+        return []
+    bucket, key, version = origin
+    action = _of_version("s3:GetObject", version)
+    return [Asked(action=action, bucket=bucket, resource=f"arn:aws:s3:::{bucket}/{key}")]
+
+
+def _of_key(exchange: Exchange, call: str) -> list[Asked]:
+    """Return what is needed on the KMS key that a request asks for.
+
+    Parts are encrypted with the key that their upload was begun with, and read for Complete.
+    """
+    if exchange.headers.get(_CIPHER) not in _KMS:
+        return []
+    key = exchange.headers[f"{_CIPHER}-aws-kms-key-id"]
+    actions = ["kms:GenerateDataKey", *(["kms:Decrypt"] if call == "CreateMultipartUpload" else [])]
+    return [Asked(action=action, bucket="", resource=key) for action in actions]
 
 
 class Policies:
@@ -114,36 +156,60 @@ class Gate:
     the prefix of a listing. To others it is a refusal.
 
     :param client: of an identity that may do everything, past the wire.
+    :param identity: access key of the requests that are judged; ``None`` for all of them.
     """
 
-    def __init__(self, policies: Policies, client: S3Client) -> None:
+    def __init__(
+        self, policies: Policies, client: S3Client, *, identity: str | None = None
+    ) -> None:
         self._policies = policies
         self._client = client
+        self._identity = identity
         self.refused: list[str] = []
+        self.allowed: list[Asked] = []
 
     def stand_before(self, wire: Wire) -> None:
         """Judge all requests of a wire from now on, after the rules that it has already."""
         wire.add(Rule(when=self._refuses, action=Replace(status=403, body=DENIED)))
 
     def _refuses(self, exchange: Exchange) -> bool:
-        asked = asked_by(exchange)
-        if call_of(exchange) in _READS and not self._is_there(exchange):
-            bucket, key = place_of(exchange)
-            arn, context = f"arn:aws:s3:::{bucket}", {"s3:prefix": key}
-            asked.append(
-                Asked(action="s3:ListBucket", bucket=bucket, resource=arn, context=context)
-            )
+        if self._identity not in {None, exchange.access_key}:
+            return False
+        asked = [*asked_by(exchange), *self._asked_besides(exchange)]
         refused = [one.action for one in asked if not self._policies.allow(one)]
         self.refused += refused
+        self.allowed += [] if refused else asked
         return bool(refused)
 
-    def _is_there(self, exchange: Exchange) -> bool:
+    def _asked_besides(self, exchange: Exchange) -> list[Asked]:
+        """Return what is needed because of the object that a request is about."""
+        if origin := origin_of(exchange):
+            return _to_decrypt(self._head(*origin))
+        call = call_of(exchange)
+        if call not in _READS:
+            return []
         bucket, key = place_of(exchange)
+        head = self._head(bucket, key, exchange.query.get("versionId"))
+        if head is None:
+            context = {"s3:prefix": key}
+            arn = f"arn:aws:s3:::{bucket}"
+            return [Asked(action="s3:ListBucket", bucket=bucket, resource=arn, context=context)]
+        # "HeadObject": to retrieve the checksum of what KMS encrypts takes kms:Decrypt.
+        reads = call == "GetObject" or "x-amz-checksum-mode" in exchange.headers
+        return _to_decrypt(head) if reads else []
+
+    def _head(self, bucket: str, key: str, version: str | None) -> Mapping[str, Any] | None:
+        chosen: dict[str, Any] = {} if version is None else {"VersionId": version}
         try:
-            self._client.head_object(Bucket=bucket, Key=key)
+            return self._client.head_object(Bucket=bucket, Key=key, **chosen)
         except ClientError:
-            return False
-        return True
+            return None
+
+
+def _to_decrypt(head: Mapping[str, Any] | None) -> list[Asked]:
+    if head is None or head.get("ServerSideEncryption") not in _KMS:
+        return []
+    return [Asked(action="kms:Decrypt", bucket="", resource=head["SSEKMSKeyId"])]
 
 
 def without(document: Mapping[str, Any], action: str) -> dict[str, Any]:

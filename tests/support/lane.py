@@ -24,14 +24,15 @@ from airflow_provider_s3resume.storage.s3 import (
     store_settings_from_extra,
 )
 from airflow_provider_s3resume.transfer import batch
-from airflow_provider_s3resume.transfer.batch import BatchResult, copy_batch
+from airflow_provider_s3resume.transfer.batch import copy_batch
+from airflow_provider_s3resume.transfer.batch_result import BatchResult
 from airflow_provider_s3resume.transfer.config import CopyConfig
 from airflow_provider_s3resume.transfer.context import CopyContext
 from airflow_provider_s3resume.transfer.express import Lane
 from airflow_provider_s3resume.transfer.journal import Journal
 from airflow_provider_s3resume.transfer.loading import load_outcomes
 from airflow_provider_s3resume.transfer.outcomes import Outcome
-from airflow_provider_s3resume.transfer.planning import pairs_manifest
+from airflow_provider_s3resume.transfer.pairs import pairs_manifest
 from airflow_provider_s3resume.transfer.pool import MemoryBudget
 from airflow_provider_s3resume.transfer.state import StateLocation
 from airflow_provider_s3resume.transfer.stopping import StopSignal

@@ -15,15 +15,8 @@ from typing import Generic, TypeVar
 from airflow_provider_s3resume.exceptions import TransientStoreError
 from airflow_provider_s3resume.plan.digests import Checksum
 from airflow_provider_s3resume.plan.objects import ObjectInfo, SourceIdentity
-from airflow_provider_s3resume.storage.base import (
-    Condition,
-    Exchange,
-    Line,
-    NewUpload,
-    ObjectStore,
-    Requests,
-    Written,
-)
+from airflow_provider_s3resume.storage.base import Condition, NewUpload, ObjectStore, Written
+from airflow_provider_s3resume.storage.express import Exchange, Line, Requests
 from airflow_provider_s3resume.storage.layers import Layer
 
 T = TypeVar("T")

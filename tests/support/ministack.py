@@ -10,6 +10,7 @@ import os
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -29,7 +30,7 @@ PROGRAM = Path(sys.executable).parent / "ministack"
 
 
 class MinistackServer:
-    """A MiniStack with S3 and SQS only; its files (a pid, a log) stay in ``data_dir``."""
+    """A MiniStack of few services; its files (a pid, a log) stay in ``data_dir``."""
 
     def __init__(
         self,
@@ -37,8 +38,11 @@ class MinistackServer:
         access_key: str = "test",
         secret_key: str = "test",
         port: int | None = None,
+        *,
+        services: Sequence[str] = ("s3", "sqs"),
     ) -> None:
         self.data_dir = data_dir
+        self.services = services
         self.access_key = access_key
         self.secret_key = secret_key
         self.port = port if port is not None else free_port()
@@ -64,9 +68,16 @@ class MinistackServer:
 
     def sqs(self) -> Any:
         """Return a boto3 client of its SQS."""
+        return self._client("sqs")
+
+    def secrets(self) -> Any:
+        """Return a boto3 client of its Secrets Manager, where that is one of its services."""
+        return self._client("secretsmanager")
+
+    def _client(self, service: Any) -> Any:
         with CLIENTS:
             return boto3.client(
-                "sqs",
+                service,
                 endpoint_url=self.endpoint_url,
                 aws_access_key_id=self.access_key,
                 aws_secret_access_key=self.secret_key,
@@ -124,7 +135,7 @@ class MinistackServer:
             "LOG_LEVEL": "WARNING",
             "MINISTACK_HOST": LOOPBACK,
             "PATH": os.environ["PATH"],
-            "SERVICES": "s3,sqs",
+            "SERVICES": ",".join(self.services),
             "SFTP_ENABLED": "0",
             "TMPDIR": str(self.data_dir),
         }

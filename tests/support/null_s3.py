@@ -1,9 +1,10 @@
 """An S3 that stores no bytes: what it is asked for it makes up, what it is sent it only hashes.
 
 ``python -m tests.support.null_s3 [CERT KEY]`` prints its port and serves until its stdin ends.
-Buckets: ``source`` has ``big/<parts>x<MiB>``, made of so many parts, and ``small/<n>`` of 64 KiB;
-``target`` keeps sizes and ETags; ``state`` keeps its objects whole. ``POST /reset`` forgets the
-target, and all of the state since ``POST /keep``; ``GET /totals`` tells what arrived.
+Buckets: ``source`` has ``big/<parts>x<MiB>``, made of so many parts, ``whole/<n>`` of 8 MiB, which
+are not, and ``small/<n>`` of 64 KiB; ``target`` keeps sizes and ETags; ``state`` keeps its objects
+whole. ``POST /reset`` forgets the target, and all of the state since ``POST /keep``; ``GET
+/totals`` tells what arrived.
 
 It checks neither signatures nor checksums, and knows just the calls that a copy makes.
 """
@@ -28,6 +29,7 @@ from xml.sax.saxutils import escape
 
 MIB = 1 << 20
 SMALL = 64 * 1024
+WHOLE = 8 * MIB
 PAGE = 1000
 BLOCK = random.Random(1).randbytes(MIB)
 _TWICE = memoryview(BLOCK + BLOCK)
@@ -65,6 +67,8 @@ def source_object(key: str) -> Kept | None:
     kind, _, name = key.partition("/")
     if kind == "small":
         return Kept(SMALL, md5_of_part(SMALL))
+    if kind == "whole":
+        return Kept(WHOLE, md5_of_part(WHOLE))
     if kind != "big":
         return None
     count, _, mib = name.partition("x")

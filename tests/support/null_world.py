@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from airflow_provider_s3resume.hooks.sides import PlanReference, Sides
-from airflow_provider_s3resume.transfer.planning import pairs_manifest
+from airflow_provider_s3resume.transfer.pairs import pairs_manifest
 from tests.support.ports import LOOPBACK
 from tests.support.processes import children
 from tests.support.tls import Certificate
@@ -133,7 +133,7 @@ class Made:
 
     :param before: RSS with all imported and clients made, before the copy.
     :param peak_rss: by the kernel's own count.
-    :param peak_pss: by sampling; of all processes of the task.
+    :param peak_pss: by sampling; of all processes of the task. 0 if it was not asked for.
     """
 
     result: dict[str, Any]
@@ -142,8 +142,11 @@ class Made:
     peak_pss: float
 
 
-def run_order(order: Order, env: dict[str, str], folder: Path) -> Made:
-    """Make the copy in a process of its own."""
+def run_order(order: Order, env: dict[str, str], folder: Path, *, sampled: bool = True) -> Made:
+    """Make the copy in a process of its own.
+
+    :param sampled: also find the peak of PSS, which takes a tenth of a processor.
+    """
     file = folder / "order.json"
     fields = {name: getattr(order, name) for name in Order.__dataclass_fields__}
     file.write_text(json.dumps(fields))
@@ -156,15 +159,17 @@ def run_order(order: Order, env: dict[str, str], folder: Path) -> Made:
         stderr=log,
         text=True,
     )
-    peak = peak_pss(lambda: [child.pid, *children(child.pid)] if child.poll() is None else [])
+    peak = 0.0
+    if sampled:
+        _, peak = peak_pss(
+            lambda: [child.pid, *children(child.pid)] if child.poll() is None else []
+        )
     out, _ = child.communicate()
     log.close()
     if child.returncode != 0:
         raise RuntimeError((folder / "null_task.log").read_text()[-4000:])
     told = json.loads(out.splitlines()[-1])
-    return Made(
-        result=told["result"], before=told["before"], peak_rss=told["peak"], peak_pss=peak[1]
-    )
+    return Made(result=told["result"], before=told["before"], peak_rss=told["peak"], peak_pss=peak)
 
 
 def peak_pss(processes: Callable[[], list[int]], every_s: float = 0.02) -> tuple[float, float]:

@@ -10,12 +10,14 @@ from airflow_provider_s3resume.plan.manifest import BatchRef
 from airflow_provider_s3resume.plan.parts import MIB
 from airflow_provider_s3resume.storage.base import ObjectStore
 from airflow_provider_s3resume.storage.build import build_store
-from airflow_provider_s3resume.transfer.batch import BatchResult, copy_batch
+from airflow_provider_s3resume.transfer.batch import copy_batch
+from airflow_provider_s3resume.transfer.batch_result import BatchResult
 from airflow_provider_s3resume.transfer.config import CopyConfig, ServerSideCopy
 from airflow_provider_s3resume.transfer.loading import load_outcomes
 from airflow_provider_s3resume.transfer.outcomes import Outcome
-from airflow_provider_s3resume.transfer.planning import pairs_manifest
-from airflow_provider_s3resume.transfer.reporting import RunReport, make_report
+from airflow_provider_s3resume.transfer.pairs import pairs_manifest
+from airflow_provider_s3resume.transfer.reporting import make_report
+from airflow_provider_s3resume.transfer.run_report import RunReport
 from airflow_provider_s3resume.transfer.state import StateLocation
 from airflow_provider_s3resume.transfer.stopping import StopSignal
 from airflow_provider_s3resume.transfer.verification import VerificationSummary, verify_run

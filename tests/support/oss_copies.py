@@ -24,8 +24,10 @@ from airflow_provider_s3resume.transfer.batch import copy_batch
 from airflow_provider_s3resume.transfer.config import CopyConfig
 from airflow_provider_s3resume.transfer.loading import load_outcomes
 from airflow_provider_s3resume.transfer.outcomes import Outcome
-from airflow_provider_s3resume.transfer.planning import PlanRequest, make_plan
-from airflow_provider_s3resume.transfer.reporting import RunReport, make_report
+from airflow_provider_s3resume.transfer.plan_request import PlanRequest
+from airflow_provider_s3resume.transfer.planning import make_plan
+from airflow_provider_s3resume.transfer.reporting import make_report
+from airflow_provider_s3resume.transfer.run_report import RunReport
 from airflow_provider_s3resume.transfer.state import StateLocation
 from airflow_provider_s3resume.transfer.stopping import StopSignal
 from airflow_provider_s3resume.transfer.verification import verify_run

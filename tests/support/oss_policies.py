@@ -6,10 +6,13 @@ The actions are those that Alibaba Cloud's documentation names for each call ("R
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.support.iam import Asked, Policies
 from tests.support.oss_messages import Request, access_denied
+
+if TYPE_CHECKING:
+    from tests.support.oss_server import Seen
 
 _ACTIONS = {
     "GetObjectMeta": "oss:GetObject",
@@ -32,11 +35,12 @@ class Limits:
     def check(self, request: Request) -> None:
         """Return if the caller may do this; an OSSError if not."""
         policies = self._policies.get(request.caller.access_key_id)
-        if policies is not None and not policies.allow(_asked_by(request)):
+        if policies is not None and not policies.allow(asked_by(request)):
             raise access_denied("You are not authorized by RAM policy.", ec="0003-00000001")
 
 
-def _asked_by(request: Request) -> Asked:
+def asked_by(request: Request | Seen) -> Asked:
+    """Return what a request needs to be allowed."""
     action = _ACTIONS.get(request.operation, f"oss:{request.operation}")
     versioned = request.key and "versionId" in request.query
     prefix = request.query.get("prefix")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from tests.support.demo_data import MIB, bytes_of
+from tests.support.iam import DENIED
 from tests.support.parity_registry import case
 from tests.support.parity_sides import S3Side
-from tests.support.parity_world import PART, World
+from tests.support.parity_world import PART, World, refusal
+from tests.support.wire_rules import Match, Replace, Rule
 
 _GROUP = "S3 to S3"
+_LISTING = "ListObjectsV2"
 
 
 def _fill(source: S3Side, *prefixes: str) -> list[str]:
@@ -279,3 +282,49 @@ def fixed_concurrency(world: World) -> None:
         trip.source.put(f"{number}.bin", bytes_of(f"{number}", 17 * MIB + number))
     trip.sync(object_concurrency=5, part_concurrency=5, part_size=PART)
     trip.same()
+
+
+@case(_GROUP, "named objects replace what is there")
+def replaced(world: World) -> None:
+    """Without a look at it, as the older tools do where they compare nothing."""
+    trip = world.s3()
+    for key in ("equal", "other"):
+        trip.source.put(key, b"source " + key.encode())
+    trip.target.put("equal", b"source equal")
+    trip.target.put("other", b"target")
+    for key in ("equal", "other"):
+        trip.copy(key)
+    trip.same()
+
+
+@case(_GROUP, "a listing that breaks off half way")
+def broken_listing(world: World) -> None:
+    """It is no shorter listing: nothing is copied, where older tools call the rest equal."""
+    trip = world.s3()
+    keys = [f"{number:04}" for number in range(1_001)]
+    for key in keys:
+        trip.source.put(key)
+    source, _ = trip.wired(world)
+    later = Match(operation=_LISTING, query={"continuation-token": None})
+    source.add(Rule(when=later, action=Replace(status=403, body=DENIED)))
+    assert _LISTING in refusal(trip.sync)
+    assert source.seen(later)
+    assert trip.target.all_keys() == []
+    source.clear()
+    trip.sync()
+    assert sorted(trip.target.all_keys()) == keys
+
+
+@case(_GROUP, "a target that cannot be listed")
+def unlistable_target(world: World) -> None:
+    """It is not an empty one: what is there is not written again."""
+    trip = world.s3()
+    _fill(trip.source, "")
+    trip.sync()
+    before = trip.target.written()
+    trip.source.put("new", b"new")
+    _, target = trip.wired(world)
+    listing = Match(operation=_LISTING, path=f"^/{trip.target.bucket}")
+    target.add(Rule(when=listing, action=Replace(status=403, body=DENIED)))
+    assert _LISTING in refusal(trip.sync)
+    assert trip.target.written() == before

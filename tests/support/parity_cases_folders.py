@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.support.demo_data import MIB, bytes_of
-from tests.support.parity_folders import download_of, upload_of
+from tests.support.parity_folders import download_of, download_of_oss, upload_of
 from tests.support.parity_registry import case
 from tests.support.parity_world import PART, World, refusal
 
@@ -44,6 +44,47 @@ def upload_below(world: World) -> None:
     trip.arrived({f"mirror/{name}": f"dir/{name}" for name in ("b.bin", "deep/empty")})
 
 
+@case(_GROUP, "a single file to a bucket, and a single object to a folder")
+def single(world: World) -> None:
+    """By their own names, under others; nothing else is copied."""
+    trip, back = upload_of(world), download_of(world)
+    _fill(trip.folder)
+    trip.copy("dir/b.bin", "copies/b")
+    trip.arrived({"copies/b": "dir/b.bin"})
+    for key in ("film.mp4", "film.mp4.bak"):
+        back.source.put(key, bytes_of(key, 18 * MIB))
+    back.copy("film.mp4", "films/one.mp4", part_size=PART)
+    back.arrived({"films/one.mp4": "film.mp4"})
+
+
+@case(_GROUP, "content types by the ends of files' names")
+def content_types(world: World) -> None:
+    """As one of the older tools has them; of a name that tells none, none is made up."""
+    trip = upload_of(world, plain=True, guess_content_type=True)
+    types = {"a.html": "text/html", "b.json": "application/json", "c.png": "image/png"}
+    for name in (*types, "plain"):
+        (trip.folder / name).write_bytes(b"content")
+    trip.sync()
+    trip.same()
+    found = {name: trip.target.head(name)["ContentType"] for name in types}
+    assert found == types
+    assert trip.target.head("plain")["ContentType"] in {
+        "application/octet-stream",
+        "binary/octet-stream",
+    }
+
+
+@case(_GROUP, "empty directories")
+def directories(world: World) -> None:
+    """As objects whose keys end with a slash, if asked to."""
+    trip = upload_of(world, plain=True, directory_markers=True)
+    (trip.folder / "empty" / "deep").mkdir(parents=True)
+    (trip.folder / "file").write_bytes(b"content")
+    trip.sync()
+    assert sorted(trip.target.all_keys()) == ["empty/", "empty/deep/", "file"]
+    assert trip.sync().report["planned"] == 0
+
+
 @case(_GROUP, "links in a folder")
 def links(world: World) -> None:
     """Reported; followed inside of the folder, if asked to; never out of it."""
@@ -73,6 +114,19 @@ def download(world: World) -> None:
     for name, size in _FILES.items():
         trip.source.put(name, bytes_of(name, size))
     trip.source.put_parts("film.mp4", [bytes_of("1", PART), bytes_of("2", PART), b"end"])
+    trip.sync()
+    trip.same()
+    assert trip.sync().report["planned"] == 0
+
+
+@case(_GROUP, "a bucket of OSS to a folder")
+def download_from_oss(world: World) -> None:
+    """Small objects and one that was sent in parts; a second run copies nothing."""
+    trip = download_of_oss(world)
+    for name, size in _FILES.items():
+        trip.source.put(name, bytes_of(name, size))
+    parts = [bytes_of("1", PART), bytes_of("2", PART), b"end"]
+    trip.source.state.put_multipart(trip.source.bucket, "film.mp4", parts)
     trip.sync()
     trip.same()
     assert trip.sync().report["planned"] == 0

@@ -195,3 +195,21 @@ def storage_class(world: World) -> None:
     trip.same()
     classes = {trip.target.head(key)["StorageClass"] for key in trip.target.all_keys()}
     assert classes == {"STANDARD_IA"}
+
+
+@case(_GROUP, "storage classes by those of the source")
+def classes_of_source(world: World) -> None:
+    """Each has one at S3 that is read about as fast; a mapping may name others."""
+    wanted = {"Standard": "STANDARD", "IA": "STANDARD_IA", "Archive": "GLACIER_IR"}
+    for mapping in ({}, {"Archive": "GLACIER", "IA": "ONEZONE_IA"}):
+        trip = world.oss_to_plain()
+        for name in wanted:
+            trip.source.put(name, name.encode(), content_type="text/plain")
+            restored = name == "Archive"
+            trip.source.state.set_class(trip.source.bucket, name, name, restored=restored)
+        trip.sync(storage_class="source", storage_class_map=mapping)
+        found = {
+            key: trip.target.head(key).get("StorageClass", "STANDARD")
+            for key in trip.target.all_keys()
+        }
+        assert found == {**wanted, **mapping}

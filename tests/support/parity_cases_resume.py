@@ -7,12 +7,32 @@ from functools import partial
 from typing import Any
 
 from tests.support.demo_data import MIB, bytes_of
+from tests.support.parity_folders import download_of, upload_of
 from tests.support.parity_registry import case
-from tests.support.parity_world import PART, PARTS_OF_5_MIB, S3Trip, Trip, World, refusal
+from tests.support.parity_sides import Found
+from tests.support.parity_world import (
+    PART,
+    PARTS_OF_5_MIB,
+    S3Trip,
+    Trip,
+    World,
+    failure,
+    refusal,
+)
 from tests.support.processes import Child, wait_until
 from tests.support.transfer_servers import acknowledged, part_number
 from tests.support.wire import Wire
-from tests.support.wire_rules import SLOW_DOWN, Exchange, Match, Replace, Reset, Rule, Truncate
+from tests.support.wire_rules import (
+    SLOW_DOWN,
+    Exchange,
+    Flip,
+    Match,
+    Predicate,
+    Replace,
+    Reset,
+    Rule,
+    Truncate,
+)
 
 _GROUP = "resume"
 _PARTS = 8
@@ -40,17 +60,17 @@ def _only_batch(trip: Trip) -> dict[str, Any]:
     return batch
 
 
-def _kill_at(world: World, trip: Trip, target: Wire, moment: Match) -> tuple[dict[str, Any], int]:
-    """Kill a copy before a request of it reaches the target.
+def _kill_at(world: World, trip: Trip, wire: Wire, moment: Predicate) -> tuple[dict[str, Any], int]:
+    """Kill a copy before a request of it passes a wire.
 
     :returns: the batch, and how many requests there were before.
     """
     batch = _only_batch(trip)
-    with target.hold(moment) as hold:
+    with wire.hold(moment) as hold:
         worker = world.start_copy(batch, **PARTS_OF_5_MIB)
         hold.wait(deadline_s=_DEADLINE_S)
         worker.kill()
-        reached = len(target.exchanges)
+        reached = len(wire.exchanges)
         hold.drop()
     return batch, reached
 
@@ -104,6 +124,53 @@ def killed_oss(world: World) -> None:
     assert before == {1, 2, 3}
     assert sorted(since) == [4, 5, 6, 7, 8]
     trip.same()
+
+
+@case(_GROUP, "killed in the middle of a file that is uploaded")
+def killed_upload(world: World) -> None:
+    """The same from a folder."""
+    trip = upload_of(world)
+    (trip.folder / "file").write_bytes(b"".join(_pieces("upload")))
+    target = world.wire(trip.target.endpoint.endpoint_url)
+    trip.lead(target=target)
+    batch, reached = _kill_at(world, trip, target, _part(5))
+    trip.transfer(batch, try_number=2, **PARTS_OF_5_MIB)
+    before, since = _after(target, reached)
+    assert before == {1, 2, 3, 4}
+    assert sorted(since) == [5, 6, 7, 8]
+    trip.same()
+    assert trip.target.uploads() == []
+
+
+@case(_GROUP, "killed in the middle of a download")
+def killed_download(world: World) -> None:
+    """What lies on the disk is kept; no half of a file is ever seen under its name.
+
+    A part that was not recorded before is compared with its source again, and not written again.
+    """
+    trip = download_of(world)
+    trip.source.put_parts("file", _pieces("download"))
+    source = world.wire(trip.source.endpoint.endpoint_url)
+    trip.lead(source=source)
+    batch, _ = _kill_at(world, trip, source, _reads_from(5))
+    assert trip.files() == set()
+    done = trip.transfer(batch, try_number=2, **PARTS_OF_5_MIB)["result"]
+    assert (done["parts_kept"], done["parts_sent"]) == (4, _PARTS - 4)
+    trip.same()
+
+
+def _reads_from(number: int) -> Predicate:
+    """Return what picks the read of a part of 5 MiB."""
+
+    def picks(exchange: Exchange) -> bool:
+        return exchange.operation == "GetObject" and _start(exchange) == (number - 1) * PART
+
+    return picks
+
+
+def _start(exchange: Exchange) -> int:
+    """Return where a read begins."""
+    return int(exchange.headers.get("range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
 
 
 @case(_GROUP, "a part that is refused")
@@ -203,6 +270,47 @@ def broken(world: World) -> None:
     target.add(Rule(when=_UPLOAD_PART, action=sent, times=2))
     trip.sync(**PARTS_OF_5_MIB)
     trip.same()
+
+
+@case(_GROUP, "bytes that are changed on their way from the source")
+def flipped_reads(world: World) -> None:
+    """No attempt on such a line replaces an object; older tools call it done."""
+    trip, old = _with_old_objects(world)
+    source, _ = trip.wired(world)
+    reads = Match(operation="GetObject", path=f"^/{trip.source.bucket}/")
+    source.add(Rule(when=reads, action=Flip(side="answer", offset=77)))
+    batch = _only_batch(trip)
+    failure(lambda: trip.transfer(batch, **PARTS_OF_5_MIB))
+    assert {key: trip.target.read(key) for key in old} == old
+    source.clear()
+    trip.transfer(batch, try_number=2, **PARTS_OF_5_MIB)
+    trip.same()
+
+
+@case(_GROUP, "bytes that are changed on their way to the target")
+def flipped_writes(world: World) -> None:
+    """The service refuses them, as each request has a checksum."""
+    trip, old = _with_old_objects(world)
+    _, target = trip.wired(world)
+    for name in ("PutObject", "UploadPart"):
+        writes = Match(operation=name, path=f"^/{trip.target.bucket}/")
+        target.add(Rule(when=writes, action=Flip(side="request", offset=77)))
+    batch = _only_batch(trip)
+    failure(lambda: trip.transfer(batch, **PARTS_OF_5_MIB))
+    assert {key: trip.target.read(key) for key in old} == old
+    target.clear()
+    trip.transfer(batch, try_number=2, **PARTS_OF_5_MIB)
+    trip.same()
+
+
+def _with_old_objects(world: World) -> tuple[S3Trip, dict[str, Found]]:
+    """Give objects whose target has other ones, and those."""
+    trip = world.s3()
+    trip.source.put("small", bytes_of("new", 300_000))
+    trip.source.put_parts("large", _pieces("new", 3))
+    for key in ("small", "large"):
+        trip.target.put(key, b"old " + key.encode())
+    return trip, {key: trip.target.read(key) for key in ("small", "large")}
 
 
 @case(_GROUP, "a completed upload of which nobody heard")

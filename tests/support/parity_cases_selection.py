@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from tests.support.demo_data import MIB, bytes_of
 from tests.support.parity_registry import case
 from tests.support.parity_sides import S3Side
-from tests.support.parity_world import PART, World
+from tests.support.parity_world import PART, World, refusal
 
 _GROUP = "selection"
 _LISTS = "lists/"
@@ -50,6 +50,25 @@ def prefix_list(world: World) -> None:
     listed = _list(trip.source, "prefixes.txt", *lines, end="\r\n")
     trip.sync("d/", "d/", planning={"selection": {"prefix_list": listed}})
     trip.arrived({key: key for key in ("d/2025/01/b", "d/2025/02/c", "d/2026/d")})
+
+
+@case(_GROUP, "lists in a third bucket, read with another connection")
+def list_elsewhere(world: World) -> None:
+    """As a list of prefixes may lie beside the machine that copies."""
+    trip = world.s3()
+    _fill(trip.source, "d/2025/a", "d/2026/b", "d/2026/c.tmp")
+    bucket = f"lists-{trip.number}"
+    trip.target.client.create_bucket(Bucket=bucket)
+    bodies = {"prefixes.txt": b"d/2026/\n", "ignore.txt": b"*.tmp\n"}
+    for name, body in bodies.items():
+        trip.target.client.put_object(Bucket=bucket, Key=name, Body=body)
+    selection = {
+        "prefix_list": f"s3://{bucket}/prefixes.txt",
+        "ignore_list": f"s3://{bucket}/ignore.txt",
+        "lists_conn_id": trip.sides()["target_conn_id"],
+    }
+    trip.sync("d/", "d/", planning={"selection": selection})
+    trip.arrived({"d/2026/b": "d/2026/b"})
 
 
 @case(_GROUP, "a list of keys, as CSV and as JSON lines")
@@ -108,6 +127,28 @@ def renamed_by_function(world: World) -> None:
     name = f"{__name__}:{backwards.__name__}"
     trip.sync(planning={"key_function": name})
     trip.arrived({backwards(key): key for key in ("ab", "cd", "ef")})
+
+
+@case(_GROUP, "two keys that would meet at one")
+def meeting_keys(world: World) -> None:
+    """They are refused by name, before anything is copied."""
+    trip = world.s3()
+    _fill(trip.source, "in/a", "in/2025/a", "in/b")
+    mapping = {"strip_prefix": "2025/"}
+    said = refusal(lambda: trip.sync("in/", "out/", planning={"key_mapping": mapping}))
+    assert "in/a" in said
+    assert "in/2025/a" in said
+    assert trip.target.all_keys() == []
+
+
+@case(_GROUP, "by storage class")
+def by_class(world: World) -> None:
+    """Those that are named; all others stay."""
+    trip = world.other_kinds()
+    for name in ("STANDARD", "STANDARD_IA", "GLACIER_IR"):
+        trip.source.put(name, name.encode(), StorageClass=name)
+    trip.sync(planning={"selection": {"storage_classes": ["STANDARD", "GLACIER_IR"]}})
+    trip.arrived({key: key for key in ("STANDARD", "GLACIER_IR")})
 
 
 @case(_GROUP, "archived objects")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import oss2
+
 from tests.support.demo_data import MIB, bytes_of
 from tests.support.parity_registry import case
 from tests.support.parity_sides import S3Side
-from tests.support.parity_world import World, refusal
+from tests.support.parity_world import PART, World, failure, refusal
 
 _GROUP = "versions"
 
@@ -74,3 +78,47 @@ def versioned_target(world: World) -> None:
     assert len(found) == 2
     answer = trip.target.client.get_object(Bucket=trip.target.bucket, Key="object", VersionId=old)
     assert answer["Body"].read() == b"old"
+
+
+@case(_GROUP, "a version of an object of OSS that is named")
+def named_oss(world: World) -> None:
+    """The same from there, in one request and in parts."""
+    trip = world.oss_to_plain()
+    trip.source.sdk.put_bucket_versioning(
+        oss2.models.BucketVersioningConfig(oss2.BUCKET_VERSIONING_ENABLE)
+    )
+    for key, size in (("small", 1_000), ("large", 17 * MIB)):
+        wanted = trip.source.sdk.put_object(key, bytes_of("wanted", size)).versionid
+        trip.source.put(key, bytes_of("newer", size))
+        trip.copy(key, f"copies/{key}", source_version_id=wanted, part_size=PART)
+        assert trip.target.read(f"copies/{key}") == trip.source.read(key, version_id=wanted)
+
+
+@case(_GROUP, "a version that is not there")
+def missing(world: World) -> None:
+    """It is refused by name, as a delete marker is; the newest one is not copied in its place."""
+    trip = world.plain()
+    _keep_versions(trip.source)
+    _put(trip.source, "object", b"there")
+    place = {"Bucket": trip.source.bucket, "Key": "object"}
+    marker = trip.source.client.delete_object(**place)["VersionId"]  # type: ignore[arg-type]
+    _put(trip.source, "object", b"there again")
+    for wanted in ("no-such-version", marker):
+        assert wanted in refusal(partial(trip.copy, "object", source_version_id=wanted))
+    assert trip.target.all_keys() == []
+
+
+@case(_GROUP, "what was planned, and nothing newer")
+def exactly_as_planned(world: World) -> None:
+    """An object that was replaced since the plan is refused, if it is asked for so."""
+    trip = world.plain()
+    _keep_versions(trip.source)
+    _put(trip.source, "object", b"planned")
+    _put(trip.source, "other", b"planned, too")
+    (batch,), _ = trip.plan()
+    _put(trip.source, "object", b"newer, of another size")
+    said = failure(lambda: trip.transfer(batch, on_source_change="fail"))
+    assert "object" in said
+    assert trip.target.all_keys() == ["other"]
+    trip.sync()
+    trip.same()

@@ -7,20 +7,25 @@ import json
 import os
 import secrets
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from tests.support.parity_sides import Found, S3Side, differences
+from tests.support.parity_sides import Found, OSSSide, S3Side, differences
 from tests.support.parity_world import Trip, World
 
 _AREA = ".s3resume-parts"
+_Source = TypeVar("_Source", S3Side, OSSSide)
 
 
 class FolderSide:
-    """A folder, read by hashlib alone."""
+    """A folder, read by hashlib alone.
 
-    def __init__(self, path: Path) -> None:
+    :param said: more for its connection.
+    """
+
+    def __init__(self, path: Path, **said: object) -> None:
         self.path = path
         self.bucket = ""
+        self.said = said
         path.mkdir(parents=True)
 
     def uri(self, prefix: str = "") -> str:
@@ -30,13 +35,14 @@ class FolderSide:
     def connection(self, through: str | None = None) -> str:
         """Return an Airflow connection to it as JSON; no wire leads to a folder."""
         assert through is None
-        return json.dumps({"conn_type": "s3resume_local", "extra": {"path": str(self.path)}})
+        extra = {"path": str(self.path), **self.said}
+        return json.dumps({"conn_type": "s3resume_local", "extra": extra})
 
     def all_keys(self) -> list[str]:
         """Return the names of all files, of ours not."""
         found = (one for one in self.path.rglob("*") if one.is_file() and not one.is_symlink())
-        names = (str(one.relative_to(self.path)) for one in found)
-        return [name for name in names if not name.startswith(f"{_AREA}/")]
+        names = (one.relative_to(self.path) for one in found)
+        return [str(name) for name in names if _AREA not in name.parts]
 
     def read(self, key: str) -> Found:
         """Read a file to its end; it has no headers."""
@@ -64,13 +70,13 @@ class Upload(Trip):
         assert not lines, "\n".join(lines)
 
 
-class Download(Trip):
+class Download(Trip, Generic[_Source]):
     """From a bucket to a folder."""
 
-    def __init__(self, source: S3Side, target: FolderSide, keeper: S3Side, number: int) -> None:
+    def __init__(self, source: _Source, target: FolderSide, keeper: S3Side, number: int) -> None:
         self._folder_side = target
         self._keeper = keeper
-        self.source = source
+        self.source: _Source = source
         self.folder = target.path
         super().__init__(source, keeper, number)
 
@@ -101,20 +107,34 @@ class Download(Trip):
         assert not lines, "\n".join(lines)
 
 
-def upload_of(world: World) -> Upload:
-    """Give a new folder, and a bucket of SeaweedFS."""
-    trip = world.s3()
-    folder = FolderSide(world.folder / f"folder-{secrets.token_hex(4)}")
-    return Upload(folder, trip.target, trip.number)
+def upload_of(world: World, *, plain: bool = False, **said: object) -> Upload:
+    """Give a new folder, and a bucket of SeaweedFS.
+
+    :param plain: of MiniStack, which makes up no content types.
+    :param said: more for the folder's connection.
+    """
+    trip = world.plain() if plain else world.s3()
+    return Upload(_new_folder(world, **said), trip.target, trip.number)
 
 
-def download_of(world: World, *, plain: bool = False) -> Download:
+def download_of(world: World, *, plain: bool = False) -> Download[S3Side]:
     """Give a bucket and a new folder.
 
     :param plain: of MiniStack, which keeps every key as it is.
     """
     trip = world.plain() if plain else world.s3()
-    folder = FolderSide(world.folder / f"folder-{secrets.token_hex(4)}")
-    made = Download(trip.source, folder, trip.target, trip.number)
+    made = Download(trip.source, _new_folder(world), trip.target, trip.number)
     made.connect_folder()
     return made
+
+
+def download_of_oss(world: World) -> Download[OSSSide]:
+    """Give a bucket of OSS and a new folder."""
+    trip = world.oss()
+    made = Download(trip.source, _new_folder(world), trip.target, trip.number)
+    made.connect_folder()
+    return made
+
+
+def _new_folder(world: World, **said: object) -> FolderSide:
+    return FolderSide(world.folder / f"folder-{secrets.token_hex(4)}", **said)

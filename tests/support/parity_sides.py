@@ -78,6 +78,8 @@ class S3Side:
         self.client = client
         self.bucket = bucket
         self.extra = dict(extra)
+        self.asked: dict[str, Any] = {}
+        """What goes with every request of the SDK about an object's content."""
         client.create_bucket(Bucket=bucket)
 
     def uri(self, prefix: str = "") -> str:
@@ -91,14 +93,14 @@ class S3Side:
 
     def put(self, key: str, body: bytes = b"", **parameters: Any) -> None:
         """Put an object in one request."""
-        self.client.put_object(Bucket=self.bucket, Key=key, Body=body, **parameters)
+        self.client.put_object(Bucket=self.bucket, Key=key, Body=body, **self.asked, **parameters)
 
     def put_parts(self, key: str, parts: Sequence[bytes], **parameters: Any) -> None:
         """Put an object in exactly these parts."""
-        if not parameters:
+        if not parameters and not self.asked:
             put_multipart(self.client, self.bucket, key, list(parts))
             return
-        place: dict[str, Any] = {"Bucket": self.bucket, "Key": key}
+        place: dict[str, Any] = {"Bucket": self.bucket, "Key": key, **self.asked}
         upload = self.client.create_multipart_upload(**place, **parameters)["UploadId"]
         done: list[Any] = []
         for number, body in enumerate(parts, 1):
@@ -116,7 +118,7 @@ class S3Side:
     def read(self, key: str, version_id: str | None = None) -> Found:
         """Read an object to its end."""
         chosen: dict[str, Any] = {} if version_id is None else {"VersionId": version_id}
-        answer = self.client.get_object(Bucket=self.bucket, Key=key, **chosen)
+        answer = self.client.get_object(Bucket=self.bucket, Key=key, **chosen, **self.asked)
         tags = self.client.get_object_tagging(Bucket=self.bucket, Key=key, **chosen)["TagSet"]
         size, sha256 = _drained(answer["Body"].iter_chunks(_READ))
         return Found(
@@ -128,7 +130,7 @@ class S3Side:
 
     def head(self, key: str) -> dict[str, Any]:
         """Return the answer to a HEAD."""
-        return dict(self.client.head_object(Bucket=self.bucket, Key=key))
+        return dict(self.client.head_object(Bucket=self.bucket, Key=key, **self.asked))
 
     def etag(self, key: str) -> str:
         """Return an object's ETag, without quotes."""
@@ -156,6 +158,8 @@ class OSSSide:
         self.bucket = bucket
         self.state = server.state
         self.sdk = server.endpoint.bucket(bucket)
+        self.extra: dict[str, object] = {}
+        """More for the connection."""
         self._endpoint = server.endpoint
         server.state.create_bucket(bucket)
 
@@ -168,7 +172,7 @@ class OSSSide:
         found = self._endpoint
         place = {"region": found.region, "endpoint": through or found.endpoint_url}
         known = {"login": found.access_key_id, "password": found.access_key_secret}
-        return json.dumps({"conn_type": "oss", **known, "extra": place})
+        return json.dumps({"conn_type": "oss", **known, "extra": {**place, **self.extra}})
 
     def sign_as(self, access_key_id: str, secret: str) -> None:
         """Let connections have another identity of the server than the SDK here has."""
@@ -186,14 +190,15 @@ class OSSSide:
         """Return all keys."""
         return [entry.key for entry in oss2.ObjectIteratorV2(self.sdk, max_keys=1000)]
 
-    def read(self, key: str) -> Found:
+    def read(self, key: str, version_id: str | None = None) -> Found:
         """Read an object to its end; of a link, what it leads to."""
-        answer = self.sdk.get_object(key)
+        chosen = {} if version_id is None else {"versionId": version_id}
+        answer = self.sdk.get_object(key, params=chosen)
         # As stored: the SDK would unpack what says that it is encoded.
         raw = answer.resp.response.raw
         size, sha256 = _drained(iter(lambda: raw.read(_READ, decode_content=False), b""))
         headers = {n: t.encode("latin-1").decode() for n, t in answer.headers.items()}
-        tags = self.sdk.get_object_tagging(key).tag_set.tagging_rule
+        tags = self.sdk.get_object_tagging(key, params=chosen).tag_set.tagging_rule
         return Found(size=size, sha256=sha256, headers=_compared(headers), tags=dict(tags))
 
 

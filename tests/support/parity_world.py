@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_provider_s3resume.exceptions import ObjectsFailedError
 from airflow_provider_s3resume.operators.clean_uploads import CleanStrayUploadsOperator
 from airflow_provider_s3resume.operators.multipart_copy import ResumableMultipartCopyOperator
 from airflow_provider_s3resume.operators.plan import ListSyncOperator, PlanSyncOperator
@@ -35,6 +36,7 @@ from tests.support.oss_server import OSSServer
 from tests.support.parity_sides import OSSSide, S3Side, Side, differences
 from tests.support.processes import Child
 from tests.support.seaweed import SeaweedServer
+from tests.support.tls import make_certificate
 from tests.support.wire import Wire
 
 if TYPE_CHECKING:
@@ -69,12 +71,13 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._seaweeds = [
+        self.seaweeds = [
             SeaweedServer(folder / name, f"{name}-key", f"{name}-{secrets.token_hex(8)}")
             for name in ("source", "target")
         ]
-        self._ministack = MinistackServer(folder / "ministack")
-        self._oss = OSSServer()
+        self.ministack = MinistackServer(folder / "ministack")
+        self.oss_server = OSSServer()
+        self._secure: SeaweedServer | None = None
         self._clients: dict[S3Endpoint, S3Client] = {}
         self._servers = ExitStack()
         self._of_case = ExitStack()
@@ -83,11 +86,11 @@ class World:
     def __enter__(self) -> Self:
         """Start the servers."""
         with ExitStack() as stack:
-            for server in self._seaweeds:
+            for server in self.seaweeds:
                 stack.enter_context(server)
-            stack.enter_context(self._ministack)
-            stack.enter_context(self._oss)
-            endpoints = [*(server.endpoint for server in self._seaweeds), self._ministack.endpoint]
+            stack.enter_context(self.ministack)
+            stack.enter_context(self.oss_server)
+            endpoints = [*(server.endpoint for server in self.seaweeds), self.ministack.endpoint]
             self._clients = {endpoint: endpoint.client() for endpoint in endpoints}
             for endpoint in endpoints[1:]:
                 # One for all cases: what a service promises is tried once a day and location.
@@ -116,7 +119,7 @@ class World:
         :param said: more for the target's connection.
         """
         number = next(self.numbers)
-        source, target = (server.endpoint for server in self._seaweeds)
+        source, target = (server.endpoint for server in self.seaweeds)
         return S3Trip(
             self._s3_side(source, f"source-{number}", SEAWEED),
             self._s3_side(target, f"target-{number}", {**SEAWEED, **said}),
@@ -126,7 +129,7 @@ class World:
     def plain(self, **said: object) -> S3Trip:
         """Give two buckets of MiniStack, which keeps every key as it is, and versions."""
         number = next(self.numbers)
-        endpoint = self._ministack.endpoint
+        endpoint = self.ministack.endpoint
         return S3Trip(
             self._s3_side(endpoint, f"source-{number}", MINISTACK),
             self._s3_side(endpoint, f"target-{number}", {**MINISTACK, **said}),
@@ -137,8 +140,8 @@ class World:
         """Give a bucket of MiniStack and one of SeaweedFS, or the other way about."""
         number = next(self.numbers)
         ends = [
-            (self._ministack.endpoint, MINISTACK),
-            (self._seaweeds[1].endpoint, SEAWEED),
+            (self.ministack.endpoint, MINISTACK),
+            (self.seaweeds[1].endpoint, SEAWEED),
         ]
         (source, said), (target, told) = reversed(ends) if back else ends
         return S3Trip(
@@ -150,9 +153,9 @@ class World:
     def oss(self) -> OSSTrip:
         """Give a bucket of OSS and one of SeaweedFS."""
         number = next(self.numbers)
-        target = self._seaweeds[1].endpoint
+        target = self.seaweeds[1].endpoint
         return OSSTrip(
-            OSSSide(self._oss, f"source-{number}"),
+            OSSSide(self.oss_server, f"source-{number}"),
             self._s3_side(target, f"target-{number}", SEAWEED),
             number,
         )
@@ -161,10 +164,20 @@ class World:
         """Give a bucket of OSS and one of MiniStack, which tells storage classes."""
         number = next(self.numbers)
         return OSSTrip(
-            OSSSide(self._oss, f"source-{number}"),
-            self._s3_side(self._ministack.endpoint, f"target-{number}", MINISTACK),
+            OSSSide(self.oss_server, f"source-{number}"),
+            self._s3_side(self.ministack.endpoint, f"target-{number}", MINISTACK),
             number,
         )
+
+    def secure(self) -> SeaweedServer:
+        """Give a SeaweedFS that speaks TLS, which is started for the first case that asks."""
+        if self._secure is None:
+            folder = self.folder / "secure"
+            key = secrets.token_hex(8)
+            certificate = make_certificate(folder)
+            server = SeaweedServer(folder / "data", "secure-key", key, certificate=certificate)
+            self._secure = self._servers.enter_context(server)
+        return self._secure
 
     def wire(self, server_url: str) -> Wire:
         """Give a wire in front of a server, until the case ends."""
@@ -232,9 +245,9 @@ class Trip:
         run_id = f"parity_{self.number}_{next(self._runs)}"
         told = {**self.sides(source_prefix, target_prefix), **planning}
         listed = ListSyncOperator(task_id="list", **told)
-        found = listed.execute(_context(listed, run_id))
+        found = listed.execute(context_for(listed, run_id))
         diffed = PlanSyncOperator(task_id="diff", sides_name=found["sides"], plan=taken, **told)
-        context = _context(diffed, run_id)
+        context = context_for(diffed, run_id)
         batches = diffed.execute(context)
         return batches, context["ti"].xcoms["plan"]
 
@@ -245,7 +258,7 @@ class Trip:
         run_id = f"parity_{self.number}_{next(self._runs)}"
         told = {**self.sides(source_prefix, target_prefix), **sensing}
         sensor = BucketDiffSensor(task_id="sense", deferrable=False, **told)
-        found = sensor.poke(_context(sensor, run_id)).xcom_value
+        found = sensor.poke(context_for(sensor, run_id)).xcom_value
         return None if found is None else dict(found)
 
     def transfer(
@@ -253,14 +266,14 @@ class Trip:
     ) -> dict[str, Any]:
         """Run one transfer task."""
         task = ResumableMultipartCopyOperator(task_id="transfer", batch=batch, **copying)
-        return task.execute(_context(task, "transfer", batch["index"], try_number))
+        return task.execute(context_for(task, "transfer", batch["index"], try_number))
 
     def finish(self, plan: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Run the tasks ``verify`` and ``report``; return what they say."""
         verify = VerifyCopyOperator(task_id="verify", plan=plan)
-        verified = verify.execute(_context(verify, "verify"))
+        verified = verify.execute(context_for(verify, "verify"))
         report = ReportSyncOperator(task_id="report", plan=plan)
-        return verified, report.execute(_context(report, "report"))
+        return verified, report.execute(context_for(report, "report"))
 
     def sync(
         self,
@@ -280,14 +293,14 @@ class Trip:
         """Copy one named object."""
         named = self.sides(source_key, source_key if target_key is None else target_key)
         task = ResumableMultipartCopyOperator(task_id="copy", **named, **copying)
-        task.execute(_context(task, f"parity_{self.number}_{next(self._runs)}"))
+        task.execute(context_for(task, f"parity_{self.number}_{next(self._runs)}"))
 
     def clean(self, **cleaning: Any) -> dict[str, Any]:
         """Run the cleaner of unfinished uploads."""
         sides = self.sides()
         told = {name: sides[name] for name in ("target_conn_id", "target_uri", "state_uri")}
         task = CleanStrayUploadsOperator(task_id="clean", **told, **cleaning)
-        return task.execute(_context(task, f"parity_{self.number}_{next(self._runs)}"))
+        return task.execute(context_for(task, f"parity_{self.number}_{next(self._runs)}"))
 
     # What became of it.
 
@@ -346,7 +359,19 @@ def refusal(act: Callable[[], object]) -> str:
     raise AssertionError("nothing was refused")
 
 
-def _context(task: BaseOperator, run_id: str, index: int = -1, try_number: int = 1) -> Any:
+def failure(act: Callable[[], object]) -> str:
+    """Return what a task says that fails so that another attempt is made, as it has to."""
+    try:
+        act()
+    except ObjectsFailedError as error:
+        if not error.retryable:
+            raise
+        return str(error)
+    raise AssertionError("nothing failed")
+
+
+def context_for(task: BaseOperator, run_id: str, index: int = -1, try_number: int = 1) -> Any:
+    """Return what Airflow tells a task of itself and its run."""
     context = context_of(task, try_number=try_number)
     context["ti"].run_id = run_id
     context["ti"].map_index = index

@@ -14,7 +14,7 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_s3resume.hooks._target import Target
-from airflow_provider_s3resume.plan.permissions import Policy
+from airflow_provider_s3resume.plan.policies import Policy
 from airflow_provider_s3resume.plan.sides import Places, parse_places
 from airflow_provider_s3resume.plan.strays import HOUR_S, CleaningRules
 from airflow_provider_s3resume.transfer.stopping import StopSignal

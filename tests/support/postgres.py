@@ -35,20 +35,32 @@ class PostgresServer:
     """One PostgreSQL on the loopback address; as a context manager it runs inside the block.
 
     It refuses to be run by root, who runs it as an account without privileges instead. Its data
-    lie in a folder of its own, since that account cannot look into ours, and end with it.
+    lie in a folder of its own, since that account cannot look into ours, and end with it. What is
+    not given is found or made up.
     """
 
-    def __init__(self, log_file: Path) -> None:
-        self.port = free_port()
+    def __init__(
+        self,
+        log_file: Path,
+        *,
+        port: int | None = None,
+        user: str = USER,
+        password: str | None = None,
+        database: str = DATABASE,
+    ) -> None:
+        self.port = free_port() if port is None else port
         self.folder = Path()
         self._log_file = log_file
-        self._password = secrets.token_urlsafe(24)
+        self._user = user
+        self._password = secrets.token_urlsafe(24) if password is None else password
+        self._database = database
+        self._child: Child | None = None
         self._stack = ExitStack()
 
     @property
     def address(self) -> str:
         """The database as SQLAlchemy writes it, without the driver: ``postgresql://…``."""
-        return f"postgresql://{USER}:{self._password}@{LOOPBACK}:{self.port}/{DATABASE}"
+        return f"postgresql://{self._user}:{self._password}@{LOOPBACK}:{self.port}/{self._database}"
 
     def start(self) -> Self:
         """Make the database, and return once it takes connections.
@@ -71,14 +83,30 @@ class PostgresServer:
                 # SIGTERM would wait for the clients to go.
                 end_signal=signal.SIGINT,
             )
-            stack.enter_context(child)
+            self._child = stack.enter_context(child)
             asked = [str(pg_isready), "-h", LOOPBACK, "-p", str(self.port), "-q"]
             child.wait_ready(
                 lambda: subprocess.run(asked, check=False).returncode == 0,
                 deadline_s=START_DEADLINE_S,
             )
+            if self._database != DATABASE:
+                self._create_database()
             self._stack = stack.pop_all()
         return self
+
+    def _create_database(self) -> None:
+        (createdb,) = require("createdb")
+        command = [createdb, "-h", LOOPBACK, "-p", self.port, "-U", self._user, self._database]
+        env = {**os.environ, "PGPASSWORD": self._password}
+        subprocess.run(list(map(str, command)), check=True, env=env)
+
+    def is_running(self) -> bool:
+        """Return whether it was started and has not ended."""
+        return self._child is not None and self._child.is_running()
+
+    def log_tail(self) -> str:
+        """Return the last lines of its log."""
+        return self._log_file.read_text(errors="replace") if self._log_file.exists() else ""
 
     def _make(self, initdb: Path, account: Account | None) -> Path:
         password, data = self.folder / "password", self.folder / "data"
@@ -87,7 +115,7 @@ class PostgresServer:
         if account is not None:
             for path in (password, self.folder):
                 os.chown(path, account.uid, account.gid)
-        command = [initdb, "-D", data, "-U", USER, "--pwfile", password, "--no-sync"]
+        command = [initdb, "-D", data, "-U", self._user, "--pwfile", password, "--no-sync"]
         command += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"]
         done = subprocess.run(
             list(map(str, command)),

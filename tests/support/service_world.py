@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_s3resume.transfer.outcomes import Outcome
-from airflow_provider_s3resume.transfer.reporting import RunReport, make_report
+from airflow_provider_s3resume.transfer.reporting import make_report
+from airflow_provider_s3resume.transfer.run_report import RunReport
 from airflow_provider_s3resume.transfer.stopping import StopSignal
 from airflow_provider_s3resume.transfer.verification import VerificationSummary, verify_run
 from tests.support.transfer_world import KEY, NOW, World

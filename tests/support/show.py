@@ -92,10 +92,11 @@ class Show:
         if self.running_pid() is not None:
             sys.exit(f"error: the demo is running already; `make {self.name}-stop` ends it")
         self.state.mkdir(parents=True, exist_ok=True)
+        was_killed = self.pid_file.exists()
         self.pid_file.write_text(str(os.getpid()))
         keep = os.environ.get("KEEP", "") not in {"", "0"}
         ports = {variable: port_of(variable, default) for variable, default in self.ports.items()}
-        check_ports(ports, self.singles)
+        check_ports(ports, self.singles, wait_s=LEFTOVER_S if was_killed else 0)
         say("Starting the servers and an Airflow …")
         try:
             with self.stage(ports) as stage:
@@ -209,8 +210,11 @@ def block(first: int) -> set[int]:
     return {port + shift for port in range(first, first + PORTS_EACH) for shift in (0, GRPC_OFFSET)}
 
 
-def check_ports(ports: Mapping[str, int], singles: frozenset[str]) -> None:
-    """End with a message if two parts want one port, or if another program has one."""
+def check_ports(ports: Mapping[str, int], singles: frozenset[str], *, wait_s: float) -> None:
+    """End with a message if two parts want one port, or if another program has one.
+
+    :param wait_s: what a killed demo left behind ends by itself within seconds.
+    """
     wanted = {name: {port} if name in singles else block(port) for name, port in ports.items()}
     names = list(wanted)
     for at, name in enumerate(names):
@@ -222,10 +226,9 @@ def check_ports(ports: Mapping[str, int], singles: frozenset[str]) -> None:
                     f"one given, and these plus {GRPC_OFFSET}"
                 )
     for variable, numbers in wanted.items():
-        # What a killed demo left behind ends by itself within seconds.
         with contextlib.suppress(TimeoutError):
             wait_until(
-                functools.partial(all_free, numbers), deadline_s=LEFTOVER_S, what="ports are free"
+                functools.partial(all_free, numbers), deadline_s=wait_s, what="ports are free"
             )
         taken = sorted(number for number in numbers if not is_free(number))
         if taken:

@@ -293,22 +293,30 @@ class Stage(TargetStage):
 
     def rclone_check(self, prefix: str = "") -> subprocess.CompletedProcess[str]:
         """Compare both buckets, or what is below a prefix, byte for byte: by another program."""
-        config = self.folder / "rclone.conf"
-        config.touch(mode=0o600)
-        config.write_text(
-            _remote("source", self.source.endpoint) + _remote("target", self.target.endpoint)
-        )
-        command = [RCLONE, "--config", config, "check", "--download", "--checkers", "8"]
-        command += ["--s3-directory-markers"]
-        buckets = {"source": SOURCE_BUCKET, "target": TARGET_BUCKET}
-        sides = [f"{side}:{bucket}/{prefix}" for side, bucket in buckets.items()]
-        return subprocess.run(
-            [*map(str, command), *sides],
-            check=False,
-            capture_output=True,
-            text=True,
-            env={**os.environ, "RCLONE_CONFIG": str(config)},
-        )
+        sides = (self.source.endpoint, SOURCE_BUCKET), (self.target.endpoint, TARGET_BUCKET)
+        return compare_buckets(self.folder, *sides, prefix)
+
+
+def compare_buckets(
+    folder: Path, source: tuple[S3Endpoint, str], target: tuple[S3Endpoint, str], prefix: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Let rclone compare two buckets of SeaweedFS, or what is below a prefix, byte for byte.
+
+    :param folder: for rclone's configuration.
+    """
+    config = folder / "rclone.conf"
+    config.touch(mode=0o600)
+    config.write_text(_remote("source", source[0]) + _remote("target", target[0]))
+    command = [RCLONE, "--config", config, "check", "--download", "--checkers", "8"]
+    # A flat listing: the server clears folders of deleted objects away while they are walked.
+    command += ["--fast-list", "--s3-directory-markers"]
+    return subprocess.run(
+        [*map(str, command), f"source:{source[1]}/{prefix}", f"target:{target[1]}/{prefix}"],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "RCLONE_CONFIG": str(config)},
+    )
 
 
 def target_env(target: S3Endpoint) -> dict[str, str]:

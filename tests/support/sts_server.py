@@ -19,12 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import boto3
 from botocore.config import Config
 
 from tests.support.endpoints import S3Endpoint
+from tests.support.iam import Asked, Policies
 from tests.support.ports import LOOPBACK
 from tests.support.seaweed import SeaweedServer
 from tests.support.wire_rules import EXPIRED_TOKEN, Exchange, Replace, Rule
@@ -32,6 +33,7 @@ from tests.support.wire_rules import EXPIRED_TOKEN, Exchange, Replace, Rule
 ROLE_ARN = "arn:aws:iam::000000000000:role/Copy"
 TOKEN_HEADER = "x-amz-security-token"
 _REAL_S = 900
+_DENIED = b"<ErrorResponse><Error><Code>AccessDenied</Code></Error></ErrorResponse>"
 _END = re.compile(rb"<Expiration>[^<]*</Expiration>")
 _TOKEN = re.compile(rb"<SessionToken>([^<]*)</SessionToken>")
 _SECRETS = re.compile(rb"<(?:SessionToken|SecretAccessKey)>([^<]*)</")
@@ -76,6 +78,10 @@ class RoleSeaweedServer(SeaweedServer):
         config.write_text(json.dumps(_CONFIG))
         return [*super()._command(port, identities), f"-s3.iam.config={config}"]
 
+    def stop(self) -> None:
+        """End it at once: if asked to, it waits for ten seconds, and nobody wants its data."""
+        self.kill()
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Keys:
@@ -101,6 +107,8 @@ class Keys:
 class StsServer:
     """The token service of a running SeaweedFS, with ends of its own.
 
+    ``policies`` say who may do what; as long as there are none, everybody may.
+
     :param lasts_s: seconds after which the server takes new credentials for expired.
     :param said_s: seconds that the answer says; ``None`` for the truth.
     """
@@ -111,6 +119,9 @@ class StsServer:
         self.lasts_s = lasts_s
         self.said_s = said_s
         self.faults: list[int] = []
+        self.policies: Policies | None = None
+        self.refused: list[str] = []
+        self.allowed: list[Asked] = []
         self.secrets: list[str] = []
         self._seaweed = seaweed
         self._ends: dict[str, float] = {}
@@ -172,6 +183,8 @@ class StsServer:
             fault = self.faults.pop(0) if self.faults else None
         if fault is not None:
             return fault, b"<ErrorResponse><Error><Code>Fault</Code></Error></ErrorResponse>"
+        if not self._allows(body):
+            return 403, _DENIED
         parts = urlsplit(self._seaweed.endpoint_url)
         upstream = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
         # Host as it was signed.
@@ -188,6 +201,18 @@ class StsServer:
             self._ends[found[1].decode()] = time.monotonic() + self.lasts_s
             self.secrets += [secret.decode() for secret in _SECRETS.findall(text)]
         return answer.status, _END.sub(f"<Expiration>{end}</Expiration>".encode(), text)
+
+    def _allows(self, body: bytes) -> bool:
+        form = parse_qs(body.decode())
+        (call,), (role,) = form["Action"], form["RoleArn"]
+        asked = Asked(action=f"sts:{call}", bucket="", resource=role)
+        allowed = self.policies is None or self.policies.allow(asked)
+        with self._lock:
+            if allowed:
+                self.allowed.append(asked)
+            else:
+                self.refused.append(asked.action)
+        return allowed
 
     def _handler(self) -> type[http.server.BaseHTTPRequestHandler]:
         outer = self

@@ -18,15 +18,26 @@ from tests.support.bootstrap import UV
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BIN = ROOT / ".venv" / "bin"
-SUITES = ("fast", "integration", "fault", "e2e", "kill", "wheel")
+SUITES = ("docs", "fast", "integration", "fault", "e2e", "kill", "wheel", "matrix", "mwaa")
 NO_TESTS_COLLECTED = 5
-PROGRAMS = {"e2e": debian.BROWSER, "kill": debian.DISTRIBUTED}
+PROGRAMS = {
+    "e2e": {**debian.BROWSER, **debian.COMPOSED, **debian.COMPOSE},
+    "kill": debian.DISTRIBUTED,
+    "mwaa": debian.DISTRIBUTED,
+}
+SITE = (
+    *("-c", "docs", "-d", ".state/docs/doctrees", "-b", "html"),
+    *("--nitpicky", "--fail-on-warning", "--keep-going", "--quiet"),
+    # All pages anew: a page that is not read again says nothing of what is wrong with it.
+    *("--fresh-env", ".", ".state/docs/html"),
+)
 
 
 def lint_commands() -> list[list[str]]:
     """Return the static checks in the order of their speed."""
     python = str(BIN / "python")
-    sources = [name for name in ("airflow_provider_s3resume", "dags", "tests") if has_code(name)]
+    folders = ("airflow_provider_s3resume", "dags", "deploy", "docker", "tests")
+    sources = [name for name in folders if has_code(name)]
     return [
         [str(UV), "lock", "--check", "--quiet"],
         [str(BIN / "ruff"), "check", "."],
@@ -42,7 +53,13 @@ def has_code(folder: str) -> bool:
 
 
 def suite_command(suite: str) -> list[str]:
-    """Return the pytest call of one suite."""
+    """Return the call of one suite: of pytest, but for those that are no test of this venv."""
+    if suite == "docs":
+        return [str(BIN / "python"), "-m", "sphinx", *SITE]
+    if suite == "matrix":
+        return [str(BIN / "python"), "-m", "tests.matrix"]
+    if suite == "mwaa":
+        return [str(BIN / "python"), "-m", "tests.mwaa", "celery", "local"]
     return [str(BIN / "python"), "-m", "pytest", f"--suite={suite}"]
 
 

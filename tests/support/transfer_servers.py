@@ -24,11 +24,12 @@ from airflow_provider_s3resume.storage.s3 import (
     client_config,
     store_settings_from_extra,
 )
-from airflow_provider_s3resume.transfer.batch import BatchResult, copy_batch
+from airflow_provider_s3resume.transfer.batch import copy_batch
+from airflow_provider_s3resume.transfer.batch_result import BatchResult
 from airflow_provider_s3resume.transfer.config import CopyConfig
 from airflow_provider_s3resume.transfer.loading import load_outcomes
 from airflow_provider_s3resume.transfer.outcomes import Outcome
-from airflow_provider_s3resume.transfer.planning import pairs_manifest
+from airflow_provider_s3resume.transfer.pairs import pairs_manifest
 from airflow_provider_s3resume.transfer.state import StateLocation
 from airflow_provider_s3resume.transfer.stopping import StopSignal
 from tests.support.endpoints import S3Endpoint
@@ -88,6 +89,7 @@ class Job:
     ref: dict[str, Any]
     concurrency: int = 2
     part_size: int = PART
+    threshold: int = PART
     memory_budget: int = 64 * MIB
 
     def run(self, stop: StopSignal | None = None) -> BatchResult:
@@ -101,7 +103,7 @@ class Job:
             BatchRef(**self.ref),
             CopyConfig(
                 part_size=self.part_size,
-                multipart_threshold=PART,
+                multipart_threshold=self.threshold,
                 memory_budget=self.memory_budget,
                 part_concurrency=self.concurrency,
                 object_concurrency=2,

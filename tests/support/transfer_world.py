@@ -21,12 +21,13 @@ from airflow_provider_s3resume.storage.memory import MemoryStore, MemoryTraits
 from airflow_provider_s3resume.storage.presets import AMAZON_S3
 from airflow_provider_s3resume.transfer import completing, multipart, reading, single, uploads
 from airflow_provider_s3resume.transfer import parts as part_moves
-from airflow_provider_s3resume.transfer.batch import BatchResult, copy_batch
+from airflow_provider_s3resume.transfer.batch import copy_batch
+from airflow_provider_s3resume.transfer.batch_result import BatchResult
 from airflow_provider_s3resume.transfer.checkpoints import CheckpointRecords, Stored
 from airflow_provider_s3resume.transfer.config import CopyConfig
 from airflow_provider_s3resume.transfer.loading import load_outcomes
 from airflow_provider_s3resume.transfer.outcomes import Outcome
-from airflow_provider_s3resume.transfer.planning import pairs_manifest
+from airflow_provider_s3resume.transfer.pairs import pairs_manifest
 from airflow_provider_s3resume.transfer.state import StateLocation
 from airflow_provider_s3resume.transfer.stopping import StopSignal
 

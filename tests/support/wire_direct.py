@@ -21,7 +21,7 @@ from botocore.credentials import ReadOnlyCredentials
 from airflow_provider_s3resume.storage._connections import Connections, Place, Waits
 from airflow_provider_s3resume.storage._pace import Patience
 from airflow_provider_s3resume.storage._s3_direct import Direct, open_direct
-from airflow_provider_s3resume.storage.base import Exchange
+from airflow_provider_s3resume.storage.express import Exchange
 from airflow_provider_s3resume.storage.s3 import S3Settings, S3Store, client_config
 from tests.support.endpoints import CLIENTS, NO_PROXIES
 from tests.support.tls import Certificate
@@ -86,12 +86,13 @@ def read_request(connection: socket.socket) -> Asked | None:
 def _read_body(connection: socket.socket, headers: Mapping[str, str], body: bytes) -> bytes:
     chunked = headers.get("transfer-encoding") == "chunked"
     length = int(headers.get("content-length", 0))
-    while not body.endswith(b"0\r\n\r\n") if chunked else len(body) < length:
+    data = bytearray(body)
+    while not data.endswith(b"0\r\n\r\n") if chunked else len(data) < length:
         more = connection.recv(1 << 20)
         if not more:
             break
-        body += more
-    return body
+        data += more
+    return bytes(data)
 
 
 def answer(status: int = 200, body: bytes = b"", **headers: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import select
 import socket
 import struct
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 CONTINUE_WAIT_S = 1.0
 _PIECES_A_SECOND = 20
 _LINGER_S = 1.0
+_SIGNED_BY = re.compile(r"Credential=([^/]+)/")
 _NETWORK_ERRORS = (OSError, BrokenMessageError, ValueError)
 _A = TypeVar("_A")
 
@@ -99,9 +101,14 @@ class _Relay:
         method, target, _ = head.start.split(" ", 2)
         path, query = rules.parse_target(target)
         headers = {name.lower(): value for name, value in head.headers}
-        headers.pop("authorization", None)
+        signed = _SIGNED_BY.search(headers.pop("authorization", ""))
         self.exchange = rules.Exchange(
-            number=0, method=method, path=path, query=query, headers=headers
+            number=0,
+            method=method,
+            path=path,
+            query=query,
+            headers=headers,
+            access_key=signed[1] if signed else None,
         )
         self.actions = self.wire.begin(self.exchange)
         try:

@@ -45,6 +45,8 @@ class Exchange:
     is_over: bool = False
     answered_at: int | None = None
     """How many requests had begun on the wire when the server had answered this one."""
+    access_key: str | None = None
+    """The identity that signed the request; nothing else of the header is kept."""
 
     @property
     def operation(self) -> str:

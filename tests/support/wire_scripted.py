@@ -31,6 +31,9 @@ class Scripted:
     def close(self) -> None:
         """End all connections."""
         self._over.set()
+        # Closing alone does not wake the thread that waits in accept: it would stay for ever.
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
     def _accept(self) -> None:
