@@ -99,14 +99,16 @@ class AirflowApi:
         state: str = self.call("GET", f"{_run(dag_id, run_id)}")["state"]
         return state
 
-    def wait_run(self, dag_id: str, run_id: str, deadline_s: float = 120) -> str:
+    def wait_run(
+        self, dag_id: str, run_id: str, deadline_s: float = 120, *, poll_s: float = _POLL_S
+    ) -> str:
         """Return the state in which a run ended; TimeoutError with its tasks at the deadline."""
         end = time.monotonic() + deadline_s
         while (state := self.run_state(dag_id, run_id)) not in FINISHED:
             if time.monotonic() > end:
                 tasks = [(t["task_id"], t["state"]) for t in self.task_instances(dag_id, run_id)]
                 raise TimeoutError(f"{dag_id} {run_id} is {state} after {deadline_s:g} s: {tasks}")
-            threading.Event().wait(_POLL_S)
+            threading.Event().wait(poll_s)
         return state
 
     def task_instances(self, dag_id: str, run_id: str) -> list[Json]:
