@@ -46,6 +46,7 @@ from airflow_provider_s3resume.transfer.pool import MemoryBudget, Workers
 from airflow_provider_s3resume.transfer.progress import Progress
 from airflow_provider_s3resume.transfer.server_side import decide, store_reasons
 from airflow_provider_s3resume.transfer.tuning import (
+    MOMENT_S,
     MOST_THREADS,
     OBJECTS,
     THREADS,
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PROGRESS_S = 5.0
+_COLLECT_S = 1.0
 _SETTLE_S = 2.5
 
 
@@ -162,11 +164,13 @@ def _threads(given: int | None, room: int, target: ObjectStore) -> Tuner:
     """Return how many of what has a thread each may be under way."""
     most = min(given or MOST_THREADS, room)
     # One more than there are processors: one waits for the network. What is encrypted keeps a
-    # processor busy by itself, and more threads at work on it take more of it for the same.
+    # processor busy by itself, and more threads at work on it take more of it for the same. So it
+    # begins with few: what others read at first would only be held in memory, and sent later.
     processors = usable_processors()
     encrypted = target.service.startswith("https://")
     fewest = max(1, processors // 2) if encrypted else None
-    return Tuner(given, first=THREADS, most=most, least=processors + 1, fewest=fewest)
+    least = processors + 1
+    return Tuner(given, first=THREADS, most=most, least=least, few=fewest, fewest=fewest)
 
 
 def _known_checkpoints(state: StateLocation) -> frozenset[str]:
@@ -264,7 +268,10 @@ class _Run:
     def _collect(self) -> None:
         with self._lock:
             running = set(self._running)
-        done, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
+        seconds = MOMENT_S if self._context.threads.is_unsure else _COLLECT_S
+        done, _ = wait(running, timeout=seconds, return_when=FIRST_COMPLETED)
+        if self._context.threads.look():
+            self._begin_work()
         with self._lock:
             self._running -= done
         for future in done:

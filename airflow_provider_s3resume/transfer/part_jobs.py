@@ -6,6 +6,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import TYPE_CHECKING
 
 from airflow_provider_s3resume.exceptions import CopyStoppedError, S3ResumeError
+from airflow_provider_s3resume.transfer.tuning import MOMENT_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -66,7 +67,11 @@ class PartJobs:
     def _collect(
         self, running: set[Future[None]], failures: list[BaseException]
     ) -> set[Future[None]]:
-        done, left = wait(running, timeout=_COLLECT_S, return_when=FIRST_COMPLETED)
+        parts = self._context.parts
+        seconds = MOMENT_S if parts.is_unsure else _COLLECT_S
+        done, left = wait(running, timeout=seconds, return_when=FIRST_COMPLETED)
+        if parts.look():
+            self._context.workers.resize(parts.allowed)
         for future in done:
             error = future.exception()
             if error is None:

@@ -4,7 +4,9 @@ The right number depends on the distance to the stores and on how much they take
 known before. So it begins with a number that does for near stores, and is raised by half as long as
 that moves more. Where the processor is what holds things up, threads take the interpreter's lock
 from each other, and about as many as there are processors move the same with less of their time;
-fewer yet where they have to share the processors with others. What the user gave is not changed.
+fewer yet where they have to share the processors with others. Where few are likely to do, it begins
+with these, until a moment shows that they leave the processor idle. What the user gave is not
+changed.
 
 Busy is a process that has the processor, or waits for it: beside others it may get little.
 """
@@ -44,7 +46,7 @@ _PAUSE, _LONGEST = 4, 32
 """Spans in which nothing is tried after something brought less: as many at first, and at most."""
 _TRUSTED: Final = 20
 """Spans after which what the fewest bring is compared with what more do, again."""
-_MOMENT_S: Final = 0.15
+MOMENT_S: Final = 0.15
 """After so long it shows whether the processor is busy, though not yet what is moved."""
 
 
@@ -144,18 +146,41 @@ class Tuner:
         self._spent = spent
         self._lock = threading.Lock()
         self._first = self.allowed
+        self._left, self._pause = 0, _PAUSE
         if few is not None and not self.is_given:
             self.allowed = max(1, min(few, self._first))
+            self._left = 0 if fewest is None else _TRUSTED
         self._shows_early = bool(self._least) or self.allowed < self._first
         self._before = (self.allowed, 0.0)
         self._doubted = 0
         self._enough: tuple[int, _Seen] | None = None
         self._best = _NOTHING
-        self._left, self._pause = 0, _PAUSE
         self._is_new = True
         self._left_over = 0
         self._units, self._ends, self._began = 0, 0, clock()
         self._was_busy, self._had_spent = self._busy(), spent()
+
+    @property
+    def is_unsure(self) -> bool:
+        """Tell whether :meth:`look` has something to find out: it began with few."""
+        return self._is_new and self.allowed < self._first
+
+    def look(self) -> bool:
+        """Tell whether another number is allowed now, though nothing may have ended.
+
+        A single large part may take its time on a long way; all others would wait for its end.
+        """
+        with self._lock:
+            now = self._clock()
+            spent = now - self._began
+            if not self.is_unsure or spent < MOMENT_S:
+                return False
+            now_busy, now_spent = self._busy(), self._spent()
+            if (now_busy - self._was_busy) / spent > _BUSY:
+                return False
+            self._leave_few()
+            self._begin_span(now, now_busy, now_spent)
+            return True
 
     def count(self, units: int) -> bool:
         """Count something that has ended; tell whether another number is allowed now.
@@ -170,7 +195,7 @@ class Tuner:
             now = self._clock()
             spent = now - self._began
             is_over = self._ends >= _TURNS * self.allowed and spent >= _SPAN_S
-            if not is_over and not (self._is_new and self._shows_early and spent >= _MOMENT_S):
+            if not is_over and not (self._is_new and self._shows_early and spent >= MOMENT_S):
                 return False
             before, now_busy, now_spent = self.allowed, self._busy(), self._spent()
             share = (now_busy - self._was_busy) / spent
@@ -178,8 +203,7 @@ class Tuner:
                 taken = (now_spent - self._had_spent) / spent
                 self._decide(_Seen(self._units / spent, max(taken, _LEAST_SHARE)), share)
             elif self.allowed < self._first and share <= _BUSY:
-                # What is waited for is far away.
-                self.allowed = self._first
+                self._leave_few()
             elif share <= _BUSY or self.allowed <= (self._least or 0):
                 return False
             else:
@@ -189,6 +213,10 @@ class Tuner:
             self._left_over = before if self.allowed < before else 0
             self._begin_span(now, now_busy, now_spent)
             return self.allowed != before
+
+    def _leave_few(self) -> None:
+        """Allow what is begun with where it is far to the stores."""
+        self.allowed, self._left, self._is_new = self._first, 0, False
 
     def _begin_span(self, now: float, busy: float, spent: float) -> None:
         self._units, self._ends, self._began = 0, 0, now

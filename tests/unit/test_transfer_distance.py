@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 
 import pytest
 
 from airflow_provider_s3resume.exceptions import AccessDeniedError
 from airflow_provider_s3resume.storage.presets import AMAZON_S3
-from airflow_provider_s3resume.transfer import uploads
+from airflow_provider_s3resume.transfer import batch, uploads
+from airflow_provider_s3resume.transfer.config import CopyConfig
 from airflow_provider_s3resume.transfer.outcomes import Status
+from airflow_provider_s3resume.transfer.tuning import THREADS, Runnable
 from tests.support.transfer_world import CONFIG, KEY, Moment, World, no_waits, pattern
 
 DEADLINE_S = 20.0
 PARTS = (10,) * 8
 AT_ONCE = 4
+TUNED = replace(CONFIG, part_concurrency=None, object_concurrency=None, memory_budget=256 << 20)
 
 
 @pytest.fixture(autouse=True)
@@ -162,3 +166,82 @@ def test_one_thread_asks_what_the_target_keeps() -> None:
     pages = -(-len(PARTS) // 3)
     assert looks[0] <= 2 * pages
     assert looks[1] <= 2 * pages
+
+
+def planned_encrypted(*, objects: int) -> World:
+    """Return a world whose target has TLS, with objects to copy: one in parts, or small ones."""
+    world = World(target=replace(AMAZON_S3, streams_parts=False))
+    world.target.service = "https://target.example"
+    keys = [f"k{number}" for number in range(objects)]
+    for key in keys:
+        world.seed(pattern(sum(PARTS) if objects == 1 else 15), key=key)
+    world.plan(*keys)
+    return world
+
+
+def watch_reads(world: World, together: threading.Barrier | None = None) -> list[int]:
+    """Return what is appended to: how many reads of bodies are under way, whenever one begins.
+
+    :param together: reads that wait for each other.
+    """
+    lock, under_way, seen = threading.Lock(), [0], list[int]()
+
+    def watch(moment: Moment) -> None:
+        if moment.is_("GetObject", side="source"):
+            with lock:
+                under_way[0] += 1
+                seen.append(under_way[0])
+            if together is not None:
+                together.wait(DEADLINE_S)
+        if moment.is_("GetObject", side="source", after=True):
+            with lock:
+                under_way[0] -= 1
+
+    world.on_moment = watch
+    return seen
+
+
+@pytest.mark.parametrize("objects", [1, THREADS])
+def test_over_tls_far_away_others_do_not_wait_for_the_end_of_the_first(objects: int) -> None:
+    """It begins with few, and a moment shows that they wait: a first part may take minutes."""
+    world, together = planned_encrypted(objects=objects), threading.Barrier(THREADS)
+    watch_reads(world, together)
+    result = world.run(TUNED)
+    assert result.counts == {"copied": objects}
+    assert not together.broken
+
+
+@pytest.mark.parametrize("objects", [1, THREADS])
+@pytest.mark.parametrize(("processors", "few"), [(1, 1), (2, 1), (4, 2), (64, THREADS)])
+def test_over_tls_nearby_few_begin(
+    monkeypatch: pytest.MonkeyPatch, objects: int, processors: int, few: int
+) -> None:
+    """As many as keep the processors busy; nothing is read that would only wait in memory."""
+    monkeypatch.setattr(Runnable, "__call__", lambda _: 100 * time.monotonic())
+    monkeypatch.setattr(batch, "usable_processors", lambda: processors)
+    world, together = planned_encrypted(objects=objects), threading.Barrier(few)
+    seen = watch_reads(world, together)
+    result = world.run(TUNED)
+    assert result.counts == {"copied": objects}
+    assert max(seen) == few
+    assert not together.broken
+    assert (result.pace.parts_at_once, result.pace.object_threads) == (few, few)
+
+
+@pytest.mark.parametrize(
+    ("objects", "config"),
+    [
+        (1, replace(TUNED, part_concurrency=THREADS)),
+        (THREADS, replace(TUNED, object_concurrency=THREADS)),
+    ],
+)
+def test_over_tls_as_many_begin_as_the_user_wants(
+    monkeypatch: pytest.MonkeyPatch, objects: int, config: CopyConfig
+) -> None:
+    """At once, and however busy the processor is."""
+    monkeypatch.setattr(Runnable, "__call__", lambda _: 100 * time.monotonic())
+    monkeypatch.setattr(batch, "usable_processors", lambda: 2)
+    world, together = planned_encrypted(objects=objects), threading.Barrier(THREADS)
+    watch_reads(world, together)
+    assert world.run(config).counts == {"copied": objects}
+    assert not together.broken

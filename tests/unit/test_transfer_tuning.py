@@ -238,6 +238,67 @@ def test_few_are_no_more_than_the_first_number_and_nothing_to_whom_was_told_one(
     assert clock.tuner(30, first=16, most=64, few=4).allowed == 30
 
 
+def test_who_looks_need_not_wait_for_an_end() -> None:
+    """Few that leave the processor idle show in a moment, whatever they are busy with."""
+    clock = Clock()
+    tuner = clock.tuner(None, first=8, most=64, least=3, few=1, fewest=1)
+    assert tuner.is_unsure
+    assert not tuner.look()
+    clock.now += 0.2
+    clock.busy += 0.2
+    assert not tuner.look()
+    assert (tuner.is_unsure, tuner.allowed) == (True, 1)
+    clock.now += 0.3
+    assert tuner.look()
+    assert (tuner.is_unsure, tuner.allowed) == (False, 8)
+    clock.now += 100.0
+    assert not tuner.look()
+    span(tuner, clock, 1000.0)
+    assert tuner.allowed == 13
+
+
+def test_who_looks_finds_nothing_where_nothing_is_unsure() -> None:
+    """What was given is kept; what is begun with is changed by what has ended alone."""
+    clock = Clock()
+    for tuner in (
+        clock.tuner(3, first=8, most=64, least=3, few=1, fewest=1),
+        clock.tuner(None, first=8, most=64, least=3),
+        clock.tuner(None, first=8, most=64, few=9),
+    ):
+        before = tuner.allowed
+        clock.now += 10.0
+        assert not tuner.is_unsure
+        assert not tuner.look()
+        assert tuner.allowed == before
+
+
+@pytest.mark.parametrize("ends", [1, 2])
+def test_few_that_are_to_do_are_held_against_more_after_a_while(ends: int) -> None:
+    """However late the first ends come: that is not the first thing that is tried."""
+    clock = Clock()
+    tuner = clock.tuner(None, first=8, most=64, least=3, few=1, fewest=1)
+    for _ in range(ends):
+        clock.now += 0.3
+        clock.busy += 0.3
+        assert not tuner.count(100)
+    seen = []
+    for _ in range(24):
+        span(tuner, clock, 1000.0, busy=0.9)
+        seen.append(tuner.allowed)
+    assert set(seen[:18]) == {1}
+    assert 3 in seen[18:22]
+
+
+def test_few_that_were_too_few_are_fewer_again_as_soon_as_the_processor_is_busy() -> None:
+    """A slow start is not for good."""
+    clock = Clock()
+    tuner = clock.tuner(None, first=8, most=64, least=3, few=1, fewest=1)
+    clock.now += 0.2
+    assert tuner.look()
+    span(tuner, clock, 1000.0, busy=0.9)
+    assert tuner.allowed == 1
+
+
 def test_what_was_begun_by_more_says_nothing_of_fewer() -> None:
     """Eight parts that end after two are allowed are the work of eight."""
     clock = Clock()
