@@ -5,14 +5,17 @@ One copy of the services' descriptions, none of what is sent, and times that are
 
 from __future__ import annotations
 
+import gzip
 import io
+import json
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import cache, cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast, overload
 
 from botocore.exceptions import DataNotFoundError
-from botocore.loaders import Loader, create_loader
+from botocore.loaders import JSONFileLoader, Loader, create_loader
 from botocore.utils import parse_timestamp
 
 if TYPE_CHECKING:
@@ -40,7 +43,28 @@ def _loader_of(search_path: str | None) -> Loader:
         ``data_path`` of a profile. There is hardly ever more than one.
     """
     made: Loader = create_loader(search_path)
-    return _SharedLoader(extra_search_paths=made.search_paths, include_default_search_paths=False)
+    return _SharedLoader(
+        extra_search_paths=made.search_paths,
+        file_loader=_Files(),
+        include_default_search_paths=False,
+    )
+
+
+class _Files(JSONFileLoader):
+    """Reads descriptions into ordinary dictionaries, which keep their order, too.
+
+    botocore makes ``OrderedDict`` of all of them: half of the time that reading takes.
+    """
+
+    def load_file(self, file_path: str) -> Any:  # noqa: ANN401 - what JSON can be
+        """Return what a file says, ``None`` if there is none.
+
+        :param file_path: without its suffix.
+        """
+        plain, packed = Path(f"{file_path}.json"), Path(f"{file_path}.json.gz")
+        if plain.is_file():
+            return json.loads(plain.read_bytes())
+        return json.loads(gzip.decompress(packed.read_bytes())) if packed.is_file() else None
 
 
 class _SharedLoader(Loader):

@@ -149,7 +149,8 @@ class Tuner:
         self._left, self._pause = 0, _PAUSE
         if few is not None and not self.is_given:
             self.allowed = max(1, min(few, self._first))
-            self._left = 0 if fewest is None else _TRUSTED
+            is_fewest = fewest is not None and self.allowed < self._first
+            self._left = _TRUSTED if is_fewest else 0
         self._shows_early = bool(self._least) or self.allowed < self._first
         self._before = (self.allowed, 0.0)
         self._doubted = 0

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from datetime import UTC, datetime
 from pathlib import Path
 
 import boto3
 import pytest
-from botocore.exceptions import UnknownServiceError
+from botocore.exceptions import DataNotFoundError, UnknownServiceError
 from botocore.loaders import Loader
 
 from airflow_provider_s3resume.hooks._clients import read_times_quickly, share_descriptions
@@ -65,6 +66,32 @@ def test_descriptions_of_a_profiles_own_are_found(
     (tmp_path / "config").write_text(f"[profile mine]\ndata_path = {folder}\n")
     monkeypatch.setenv("AWS_PROFILE", "mine")
     assert loader().load_data("mine") == {"name": "of the profile"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["endpoints", "partitions", "s3/2006-03-01/service-2", "s3/2006-03-01/endpoint-rule-set-1"],
+)
+def test_descriptions_say_what_they_say_to_botocore(name: str) -> None:
+    """In the same order, packed or not."""
+    theirs, found = Loader().load_data(name), loader().load_data(name)
+    assert json.dumps(found) == json.dumps(theirs)
+
+
+def test_descriptions_are_found_packed_and_are_missed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As botocore finds them: one that is not packed before one that is, and none in a folder."""
+    monkeypatch.setenv("AWS_DATA_PATH", str(tmp_path))
+    for name in ("packed", "both"):
+        (tmp_path / f"{name}.json.gz").write_bytes(gzip.compress(b'{"is": "packed"}'))
+    (tmp_path / "both.json").write_text('{"is": "plain"}')
+    (tmp_path / "folder.json").mkdir()
+    assert loader().load_data("packed") == {"is": "packed"}
+    assert loader().load_data("both") == {"is": "plain"}
+    for name in ("folder", "none"):
+        with pytest.raises(DataNotFoundError):
+            loader().load_data(name)
 
 
 def test_s3_is_found_without_a_look_at_all_services(

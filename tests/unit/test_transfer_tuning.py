@@ -289,6 +289,15 @@ def test_few_that_are_to_do_are_held_against_more_after_a_while(ends: int) -> No
     assert 3 in seen[18:22]
 
 
+def test_few_that_are_no_fewer_than_the_first_are_held_against_more_at_once() -> None:
+    """On a machine of many processors it begins as it does without TLS."""
+    clock = Clock()
+    tuner = clock.tuner(None, first=8, most=64, least=17, few=8, fewest=8)
+    assert not tuner.is_unsure
+    span(tuner, clock, 1000.0, busy=0.9)
+    assert tuner.allowed == 17
+
+
 def test_few_that_were_too_few_are_fewer_again_as_soon_as_the_processor_is_busy() -> None:
     """A slow start is not for good."""
     clock = Clock()
