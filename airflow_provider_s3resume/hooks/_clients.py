@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os.path
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import cache, cached_property
@@ -61,10 +62,12 @@ class _Files(JSONFileLoader):
 
         :param file_path: without its suffix.
         """
-        plain, packed = Path(f"{file_path}.json"), Path(f"{file_path}.json.gz")
-        if plain.is_file():
-            return json.loads(plain.read_bytes())
-        return json.loads(gzip.decompress(packed.read_bytes())) if packed.is_file() else None
+        for suffix, unpack in ((".json", bytes), (".json.gz", gzip.decompress)):
+            path = file_path + suffix
+            # Of a folder that may not be looked into, ``Path.is_file`` raises.
+            if os.path.isfile(path):  # noqa: PTH113
+                return json.loads(unpack(Path(path).read_bytes()))
+        return None
 
 
 class _SharedLoader(Loader):

@@ -200,6 +200,11 @@ class _Run:
         self._hopeless: S3ResumeError | None = None
         self.shared = Shared()
         self._objects = Workers(context.threads.allowed, "s3resume-object")
+        # A thread goes from one larger object to the next; small ones do not wait for that.
+        self._refused = self._objects
+        if not context.threads.is_given:
+            most = min(THREADS, context.budget.most_objects)
+            self._refused = Workers(most, "s3resume-refused")
         # The lane has a thread, and two others finish what has to be looked at: with those of
         # larger objects it could wait for memory that only these give back.
         self._express = Workers(3, "s3resume-express")
@@ -220,6 +225,7 @@ class _Run:
             wait(self._running, timeout=_SETTLE_S)
             self._dismiss_crew()
             self._objects.close()
+            self._refused.close()
             self._express.close()
             self._journal.flush()
         self._context.stop.check()
@@ -268,7 +274,8 @@ class _Run:
     def _collect(self) -> None:
         with self._lock:
             running = set(self._running)
-        seconds = MOMENT_S if self._context.threads.is_unsure else _COLLECT_S
+        unsure = self._others and self._context.threads.is_unsure
+        seconds = MOMENT_S if unsure else _COLLECT_S
         done, _ = wait(running, timeout=seconds, return_when=FIRST_COMPLETED)
         if self._context.threads.look():
             self._begin_work()
@@ -313,7 +320,7 @@ class _Run:
         self._submit(self._express, partial(self._fail, entry, error))
 
     def _copy_small(self, entry: CopyEntry) -> None:
-        self._submit(self._objects, partial(self._one, entry))
+        self._submit(self._refused, partial(self._one, entry))
 
     def _is_hopeless(self) -> bool:
         return self._hopeless is not None

@@ -160,6 +160,7 @@ class Tuner:
         self._left_over = 0
         self._units, self._ends, self._began = 0, 0, clock()
         self._was_busy, self._had_spent = self._busy(), spent()
+        self._looked, self._looked_busy = self._began, self._was_busy
 
     @property
     def is_unsure(self) -> bool:
@@ -173,14 +174,15 @@ class Tuner:
         """
         with self._lock:
             now = self._clock()
-            spent = now - self._began
-            if not self.is_unsure or spent < MOMENT_S:
+            passed = now - self._looked
+            if not self.is_unsure or passed < MOMENT_S:
                 return False
-            now_busy, now_spent = self._busy(), self._spent()
-            if (now_busy - self._was_busy) / spent > _BUSY:
+            # What was before says nothing of now: it may have been something else.
+            before, self._looked, self._looked_busy = self._looked_busy, now, self._busy()
+            if self._looked_busy - before > _BUSY * passed:
                 return False
             self._leave_few()
-            self._begin_span(now, now_busy, now_spent)
+            self._begin_span(now, self._looked_busy, self._spent())
             return True
 
     def count(self, units: int) -> bool:

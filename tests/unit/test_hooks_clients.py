@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
 import boto3
 import pytest
 from botocore.exceptions import DataNotFoundError, UnknownServiceError
-from botocore.loaders import Loader
+from botocore.loaders import JSONFileLoader, Loader
 
-from airflow_provider_s3resume.hooks._clients import read_times_quickly, share_descriptions
+from airflow_provider_s3resume.hooks._clients import (
+    _Files,
+    read_times_quickly,
+    share_descriptions,
+)
 
 
 def loader() -> Loader:
@@ -74,7 +79,9 @@ def test_descriptions_of_a_profiles_own_are_found(
 )
 def test_descriptions_say_what_they_say_to_botocore(name: str) -> None:
     """In the same order, packed or not."""
-    theirs, found = Loader().load_data(name), loader().load_data(name)
+    path = str(Path(Loader.BUILTIN_DATA_PATH, name))
+    theirs, found = JSONFileLoader().load_file(path), _Files().load_file(path)
+    assert theirs
     assert json.dumps(found) == json.dumps(theirs)
 
 
@@ -92,6 +99,21 @@ def test_descriptions_are_found_packed_and_are_missed(
     for name in ("folder", "none"):
         with pytest.raises(DataNotFoundError):
             loader().load_data(name)
+
+
+def test_a_folder_that_may_not_be_looked_into_has_no_descriptions(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is passed over, as botocore does."""
+
+    def refuse(path: object, **_: object) -> None:
+        raise PermissionError(13, "closed", str(path))
+
+    path = str(tmp_path / "mine")
+    with monkeypatch.context() as closed:
+        closed.setattr(os, "stat", refuse)
+        found = JSONFileLoader().load_file(path), _Files().load_file(path)
+    assert found == (None, None)
 
 
 def test_s3_is_found_without_a_look_at_all_services(

@@ -228,6 +228,20 @@ def test_over_tls_nearby_few_begin(
     assert (result.pace.parts_at_once, result.pace.object_threads) == (few, few)
 
 
+def test_small_objects_that_are_copied_in_the_ordinary_way_do_not_wait_for_larger_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those with tags, say: there may be many, and the one thread may have a large object."""
+    monkeypatch.setattr(Runnable, "__call__", lambda _: 100 * time.monotonic())
+    monkeypatch.setattr(batch, "usable_processors", lambda: 2)
+    monkeypatch.setattr(batch, "split", lambda _, entries: (entries[1:], entries[:1]))
+    world = planned_encrypted(objects=1 + THREADS)
+    together = threading.Barrier(1 + THREADS)
+    watch_reads(world, together)
+    assert world.run(TUNED).counts == {"copied": 1 + THREADS}
+    assert not together.broken
+
+
 @pytest.mark.parametrize(
     ("objects", "config"),
     [

@@ -257,6 +257,20 @@ def test_who_looks_need_not_wait_for_an_end() -> None:
     assert tuner.allowed == 13
 
 
+def test_who_looks_sees_the_moment_and_not_what_was_before() -> None:
+    """Small objects may have kept the processor busy for long, and have ended."""
+    clock = Clock()
+    tuner = clock.tuner(None, first=8, most=64, least=3, few=1, fewest=1)
+    for _ in range(1000):
+        clock.now += 1.0
+        clock.busy += 0.9
+        assert not tuner.look()
+    clock.now += 0.2
+    clock.busy += 0.02
+    assert tuner.look()
+    assert tuner.allowed == 8
+
+
 def test_who_looks_finds_nothing_where_nothing_is_unsure() -> None:
     """What was given is kept; what is begun with is changed by what has ended alone."""
     clock = Clock()
