@@ -115,6 +115,17 @@ def test_c20_nor_on_a_busy_machine_of_many_processors(fewest: int | None) -> Non
         assert tuner.allowed <= 5
 
 
+@pytest.mark.parametrize("most", [1, 5, 8])
+def test_c20_nor_when_few_turn_out_to_be_too_few(most: int) -> None:
+    """Whether that shows by the clock or by what has ended."""
+    clock = Clock()
+    for shows in (Tuner.look, lambda tuner: tuner.count(1)):
+        tuner = clock.tuner(None, first=8, most=most, least=3, few=1, fewest=1)
+        clock.now += 0.2
+        assert shows(tuner) == (most > 1)
+        assert tuner.allowed == most
+
+
 def test_it_does_not_grow_while_the_processor_holds_things_up() -> None:
     """More threads would only wait for each other; it may be otherwise later."""
     clock = Clock()
