@@ -61,6 +61,11 @@ def processes_of(state: Path) -> set[int]:
     return found
 
 
+def has_run(api: AirflowApi) -> bool:
+    """Tell whether the nightly sync was started."""
+    return bool(api.call("GET", f"dags/{NIGHTLY}/dagRuns")["dag_runs"])
+
+
 def wait_for_nothing_left(state: Path) -> None:
     """Return once no process of a demo is left."""
     wait_until(lambda: not processes_of(state), deadline_s=15, what="no process is left")
@@ -98,15 +103,18 @@ def test_the_demo_asks_for_a_login_runs_once_and_ends_on_ctrl_c(tmp_path: Path) 
             urllib.request.urlopen(f"{url}/api/v2/dags")  # noqa: S310 - ours
         with refused.value:
             assert refused.value.code == 401
-        line = next(li for li in log.read_text().splitlines() if li.startswith("Login:"))
-        username, password = line.removeprefix("Login:").strip().split(" / ")
-        assert AirflowApi(url, username=username, password=password).has_dag(NIGHTLY)
-
         second = demo("run", env)
         assert second.returncode == 1
         assert second.stderr.strip() == (
             "error: the demo is running already; `make demo-stop` ends it"
         )
+
+        line = next(li for li in log.read_text().splitlines() if li.startswith("Login:"))
+        username, password = line.removeprefix("Login:").strip().split(" / ")
+        api = AirflowApi(url, username=username, password=password)
+        # The demo says that it runs the DAG and then waits for Airflow to parse it, as this does.
+        wait_until(lambda: api.has_dag(NIGHTLY), deadline_s=60, what=f"{NIGHTLY} is parsed")
+        wait_until(lambda: has_run(api), deadline_s=60, what="the sync was started")
 
         os.kill(running.pid, signal.SIGINT)
         assert running.process.wait(END_DEADLINE_S) == 0
