@@ -28,6 +28,10 @@ GET = memoryview(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
 OK = b"HTTP/1.1 200 OK\r\n"
 BOTH = pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
 QUICK = Patience(low_speed_bytes_per_s=100_000, low_speed_time_s=0.2, answer_deadline_s=0.3)
+DUE = replace(QUICK, low_speed_time_s=60.0)
+"""Where the answer's deadline is judged: on a busy machine even a request takes its time."""
+PACED = replace(QUICK, low_speed_time_s=1.0, answer_deadline_s=30.0)
+"""Where the pace of a body is judged, and not when its head is there."""
 HEARS = Patience(low_speed_time_s=1.0)
 """Looks for an answer four times a second."""
 LARGE = 16 << 20
@@ -320,7 +324,7 @@ def test_a_continue_in_the_middle_of_a_body_is_no_answer(servers: Servers, *, se
     def serve(connection: socket.socket, over: threading.Event) -> None:
         got = len(read_head(connection).partition(b"\r\n\r\n")[2])
         connection.sendall(CONTINUE)
-        over.wait(0.3)  # Longer than a step of who sends: that is the case.
+        over.wait(0.7)  # Longer than a step of who sends: that is the case.
         while got < LARGE:
             got += len(connection.recv(1 << 20))
         sent.wait(20)
@@ -328,7 +332,7 @@ def test_a_continue_in_the_middle_of_a_body_is_no_answer(servers: Servers, *, se
         over.wait(30)
 
     server = servers.scripted(serve, secure=secure)
-    connection = servers.connections(server, patience=Patience(low_speed_time_s=0.4)).take()
+    connection = servers.connections(server, patience=Patience(low_speed_time_s=2.0)).take()
     connection.begin(Awaited.SMALL)
     connection.send(put_head(LARGE), memoryview(bytes(LARGE)))
     connection.end()
@@ -524,10 +528,10 @@ def test_a_body_that_nobody_takes_is_given_up(
 @pytest.mark.parametrize(
     ("handler", "limits", "reason"),
     [
-        (keeping(answer(200, b"x" * 100)[:-50]), {"read_timeout_s": 0.2}, "no byte came"),
+        (keeping(answer(200, b"x" * 100)[:-50]), {"read_timeout_s": 1.0}, "no byte came"),
         (
             trickled(OK + b"Content-Length: 100000\r\n\r\n", b"x" * 100_000),
-            {"patience": QUICK},
+            {"patience": PACED},
             "given up as stalled",
         ),
     ],
@@ -560,9 +564,7 @@ def test_an_answers_head_that_trickles_ends_at_the_deadline(
 ) -> None:
     """Each byte ends a wait, and none of them the time for the whole."""
     server = servers.scripted(trickled(b"", OK + b"A: " + b"x" * 1000), secure=secure)
-    # On a busy machine even the request takes its time: its pace is not what is judged here.
-    patience = replace(QUICK, low_speed_time_s=60.0)
-    connection = servers.connections(server, patience=patience).take()
+    connection = servers.connections(server, patience=DUE).take()
     with pytest.raises(StalledError, match=r"an object's bytes was not there .* after 0.3 s"):
         ask(connection, Awaited.BODY)
     connection.close()
@@ -580,7 +582,7 @@ def test_an_answers_head_that_trickles_ends_at_the_deadline(
 def test_a_small_answer_that_trickles_ends_at_the_deadline(servers: Servers, head: bytes) -> None:
     """However its body is framed."""
     server = servers.scripted(trickled(OK + head, b"x" * 1000))
-    connection = servers.connections(server, patience=QUICK).take()
+    connection = servers.connections(server, patience=DUE).take()
     with pytest.raises(StalledError, match=r"a small answer was not there .* after 0.3 s"):
         ask(connection)
         connection.read_rest(10_000)
@@ -591,7 +593,7 @@ def test_a_small_answer_that_trickles_ends_at_the_deadline(servers: Servers, hea
     ("secure", "limits", "reason"),
     [
         (True, {"read_timeout_s": 0.2}, "no byte came"),
-        (False, {"patience": QUICK}, "a small answer was not there"),
+        (False, {"patience": DUE}, "a small answer was not there"),
     ],
 )
 def test_an_answer_that_never_comes_is_given_up(
@@ -607,7 +609,9 @@ def test_an_answer_that_never_comes_is_given_up(
 
 SLOW_STEP = 128 * 1024
 SLOW_SIZE = 6 * SLOW_STEP
-SLOW = Patience(low_speed_bytes_per_s=10_000, low_speed_time_s=0.5, answer_deadline_s=0.8)
+SLOW = Patience(low_speed_bytes_per_s=10_000, low_speed_time_s=3.0, answer_deadline_s=3.0)
+SLOW_PAUSE_S = 0.6
+"""Six of them are longer than each of the limits."""
 
 
 def test_a_body_may_be_taken_slowly(servers: Servers) -> None:
@@ -620,13 +624,13 @@ def test_a_body_may_be_taken_slowly(servers: Servers) -> None:
         for turn in range(1, 7):
             while got < turn * SLOW_STEP:
                 got += len(connection.recv(turn * SLOW_STEP - got))
-            over.wait(0.15)
+            over.wait(SLOW_PAUSE_S)
         sent.wait(20)
         connection.sendall(answer(200))
         over.wait(30)
 
     server = servers.scripted(serve)
-    connection = servers.connections(server, patience=SLOW, read_timeout_s=0.8).take()
+    connection = servers.connections(server, patience=SLOW, read_timeout_s=3.0).take()
     connection.begin(Awaited.SMALL)
     connection.send(put_head(SLOW_SIZE), memoryview(bytes(SLOW_SIZE)))
     connection.end()
@@ -644,11 +648,11 @@ def test_a_body_may_come_slowly(servers: Servers) -> None:
         connection.sendall(OK + b"Content-Length: %d\r\n\r\n" % SLOW_SIZE)
         for _ in range(6):
             connection.sendall(bytes(SLOW_STEP))
-            over.wait(0.15)
+            over.wait(SLOW_PAUSE_S)
         over.wait(30)
 
     server = servers.scripted(serve, secure=True)
-    connection = servers.connections(server, patience=SLOW, read_timeout_s=0.8).take()
+    connection = servers.connections(server, patience=SLOW, read_timeout_s=3.0).take()
     ask(connection, Awaited.BODY)
     assert whole(connection, SLOW_SIZE) == bytes(SLOW_SIZE)
     assert connection.is_reusable

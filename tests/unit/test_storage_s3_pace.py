@@ -44,10 +44,12 @@ QUICK = {
     "addressing_style": "path",
     "low_speed_bytes_per_s": 10_000,
     "low_speed_time_s": 0.4,
-    "answer_deadline_s": 0.6,
-    "complete_deadline_s": 1.2,
+    "answer_deadline_s": 30,
+    "complete_deadline_s": 30,
     "read_timeout_s": 3,
 }
+DUE: Any = {"answer_deadline_s": 0.6, "low_speed_time_s": 60}
+"""Where the answer's deadline is judged, and no pace."""
 
 
 def store_of(
@@ -150,7 +152,7 @@ def test_a_body_that_trickles_is_given_up_and_no_byte_of_it_is_lost(
     buffer = memoryview(bytearray(5000))
     with store.open_range("k", None, IDENTITY) as reader:
         got = reader.readinto(buffer)
-        assert got > 700
+        assert got >= 700
         assert bytes(buffer[:got]) == b"x" * 700 + b"y" * (got - 700)
         with pytest.raises(TransientStoreError, match=r"given up as stalled.*low_speed"):
             reader.readinto(buffer)
@@ -189,7 +191,7 @@ def test_a_small_answer_that_trickles_ends_at_its_deadline(
             connection.sendall(head)
         trickle(connection, over, head if in_head else b" " * 100_000)
 
-    store = store_of(scripted(serve))
+    store = store_of(scripted(serve), **DUE)
     with pytest.raises(TransientStoreError, match=r"a small answer was not there .* after 0.6 s"):
         store.check_access()
 
@@ -203,7 +205,7 @@ def test_an_objects_head_that_trickles_ends_at_the_deadline(
         read_head(connection)
         trickle(connection, over, HEAD % 5000)
 
-    store = store_of(scripted(serve))
+    store = store_of(scripted(serve), **DUE)
     with pytest.raises(TransientStoreError, match="an object's bytes was not there"):
         store.open_range("k", None, IDENTITY)
 
@@ -218,7 +220,8 @@ def test_complete_has_a_deadline_of_its_own(scripted: Callable[[Handler], Script
         trickle(connection, over, b" " * 16)
         connection.sendall(answer)
 
-    store = store_of(scripted(serve))
+    # The white space alone takes longer than another answer may.
+    store = store_of(scripted(serve), **DUE)
     part = PartRecord(part_number=1, size=1, etag="e", checksum=None)
     assert store.complete_upload("k", "id", [part], size=1, checksum=None).etag == "e"
     hasty = store_of(scripted(serve), complete_deadline_s=0.3)
@@ -373,12 +376,12 @@ def test_a_late_100_continue_is_no_answer(
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
         got = len(read_head(connection).partition(b"\r\n\r\n")[2])
         connection.sendall(CONTINUE)
-        over.wait(1.2)  # Longer than a step, and than the deadline: that is the case.
+        over.wait(3)  # Longer than a step, and than the deadline: that is the case.
         while got < size:
             got += len(connection.recv(1 << 20))
         connection.sendall(HEAD % 0)
 
-    limits = Patience(low_speed_time_s=2, answer_deadline_s=0.6)
+    limits = Patience(answer_deadline_s=2)
     assert put_without_asking(scripted(serve), size, limits) == 200
 
 
@@ -391,13 +394,13 @@ def test_tickets_of_a_tls_session_are_no_answer(
     def serve(connection: socket.socket, over: threading.Event) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
         got = len(read_head(connection).partition(b"\r\n\r\n")[2])
-        over.wait(1.2)  # Longer than the answer's deadline: that is the case.
+        over.wait(3)  # Longer than the answer's deadline: that is the case.
         while got < size:
             got += len(connection.recv(1 << 20))
         connection.sendall(HEAD % 0)
 
     server = scripted(over_tls(certificate, serve))
-    limits = Patience(answer_deadline_s=0.6)
+    limits = Patience(answer_deadline_s=2)
     assert put_without_asking(server, size, limits, certificate) == 200
 
 

@@ -330,9 +330,7 @@ def test_a_record_that_trickles_ends_at_the_deadline(servers: Servers) -> None:
                     trickle(connection, over, data)
                 connection.sendall(data)
 
-    pool = servers.connections(
-        servers.beneath_tls(relay), patience=Patience(low_speed_time_s=0.4, answer_deadline_s=0.5)
-    )
+    pool = servers.connections(servers.beneath_tls(relay), patience=Patience(answer_deadline_s=0.5))
     connection = pool.take()
     limit.set()
     with pytest.raises(StalledError, match="was not there as a whole after"):
