@@ -26,6 +26,8 @@ MARKERS = {
     "integration": "integration",
 }
 FAST = "fast"
+TIMEOUTS_S = {"e2e": 900, "kill": 900}
+"""Of one test, where a whole Airflow has to start and every wait has a deadline of its own."""
 HERE = Path(__file__).resolve().parent
 STATE = HERE.parent / ".state" / "tests"
 
@@ -61,6 +63,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         folder = item.path.relative_to(HERE).parts[0] if item.path.is_relative_to(HERE) else ""
         if folder in MARKERS:
             item.add_marker(folder)
+        if folder in TIMEOUTS_S and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(TIMEOUTS_S[folder]))
     wanted = config.getoption("--suite")
     if wanted is not None:
         others = [item for item in items if suite_of(item) != wanted]

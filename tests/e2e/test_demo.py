@@ -26,7 +26,7 @@ from tests.support.watchdog import PROC, session_of
 ROOT = Path(__file__).resolve().parent.parent.parent
 COMMAND = [sys.executable, "-m", "tests.support.demo"]
 UP_DEADLINE_S = 180.0
-END_DEADLINE_S = 60.0
+END_DEADLINE_S = 180.0
 
 
 def environment(state: Path) -> dict[str, str]:
@@ -68,7 +68,7 @@ def has_run(api: AirflowApi) -> bool:
 
 def wait_for_nothing_left(state: Path) -> None:
     """Return once no process of a demo is left."""
-    wait_until(lambda: not processes_of(state), deadline_s=15, what="no process is left")
+    wait_until(lambda: not processes_of(state), deadline_s=60, what="no process is left")
 
 
 @pytest.mark.parametrize("variable", sorted(SHOW.ports))
@@ -113,8 +113,8 @@ def test_the_demo_asks_for_a_login_runs_once_and_ends_on_ctrl_c(tmp_path: Path) 
         username, password = line.removeprefix("Login:").strip().split(" / ")
         api = AirflowApi(url, username=username, password=password)
         # The demo says that it runs the DAG and then waits for Airflow to parse it, as this does.
-        wait_until(lambda: api.has_dag(NIGHTLY), deadline_s=60, what=f"{NIGHTLY} is parsed")
-        wait_until(lambda: has_run(api), deadline_s=60, what="the sync was started")
+        wait_until(lambda: api.has_dag(NIGHTLY), deadline_s=UP_DEADLINE_S, what="the DAG is parsed")
+        wait_until(lambda: has_run(api), deadline_s=UP_DEADLINE_S, what="the sync was started")
 
         os.kill(running.pid, signal.SIGINT)
         assert running.process.wait(END_DEADLINE_S) == 0

@@ -112,7 +112,7 @@ def test_the_tutorial_ends_in_a_verified_sync_every_night(
 
 def has_ended(database: Path) -> bool:
     """Return whether no run is under way: each command of Airflow takes seconds to be asked."""
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as opened:
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=60)) as opened:
         states = {one for (one,) in opened.execute("SELECT state FROM dag_run")}
     return states <= {"success", "failed"}
 

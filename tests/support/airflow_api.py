@@ -14,7 +14,7 @@ from typing import Any
 Json = dict[str, Any]
 FINISHED = frozenset({"success", "failed"})
 _POLL_S = 0.25
-_TIMEOUT_S = 30.0
+_TIMEOUT_S = 90.0
 
 
 class ApiError(RuntimeError):

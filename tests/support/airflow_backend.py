@@ -83,7 +83,8 @@ class LocalBackend:
         return {
             "CORE__EXECUTOR": "LocalExecutor",
             "CORE__PARALLELISM": "4",
-            "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self._home_dir / 'airflow.db'}",
+            # Five processes write to one file: by default each gives up after 5 s of another.
+            "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self._home_dir / 'airflow.db'}?timeout=60",
             # On SQLite the first answer of a busy server may take longer than the default 5 s.
             "WORKERS__EXECUTION_API_TIMEOUT": "30",
         }

@@ -20,6 +20,8 @@ from tests.support.ports import LOOPBACK, free_port, require_free
 from tests.support.processes import Child, NotReadyError, wait_until
 
 START_DEADLINE_S = 180.0
+# For all DAGs of the folder; Airflow's defaults give one file 30 s and its process 50.
+_PARSE_S = 180
 USERNAME = "admin"
 # What the person running this has set for other Airflows and other clouds must not leak in.
 _FOREIGN = ("AIRFLOW", "AWS_", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "VIRTUAL_ENV")
@@ -99,6 +101,7 @@ class AirflowHome:
             "API__SECRET_KEY": self._secrets["API"],
             "API__WORKERS": "1",
             "API_AUTH__JWT_SECRET": self._secrets["JWT"],
+            "CORE__DAGBAG_IMPORT_TIMEOUT": str(_PARSE_S),
             "CORE__DAGS_FOLDER": str(self.dags_folder),
             "CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
             "CORE__FERNET_KEY": self._secrets["FERNET"],
@@ -107,6 +110,7 @@ class AirflowHome:
             "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.home_dir / "passwords.json"),
             "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USERNAME}:admin",
             "DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": "1",
+            "DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": str(_PARSE_S),
             "DAG_PROCESSOR__REFRESH_INTERVAL": "5",
             "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
             "USAGE_DATA_COLLECTION__ENABLED": "False",
@@ -183,7 +187,7 @@ class AirflowHome:
             return False
         return all(map(self._backend.is_at_work, self._children))
 
-    def wait_for_dag(self, dag_id: str, deadline_s: float = 60) -> None:
+    def wait_for_dag(self, dag_id: str, deadline_s: float = _PARSE_S) -> None:
         """Return once a DAG is parsed; RuntimeError when a file of the folder does not import."""
         wait_until(
             lambda: self.api.has_dag(dag_id), deadline_s=deadline_s, what=f"DAG {dag_id} is parsed"

@@ -67,26 +67,32 @@ class DistributedStage(WiredStage):
         *,
         map_index: int = -1,
         try_number: int = 1,
-        deadline_s: float = 60,
+        deadline_s: float = 180,
     ) -> TaskProcesses:
         """Wait for a task instance to run, and return its processes.
 
+        Airflow says that it runs before its process has taken the title of a task.
+
         :param try_number: or a later one.
-        :raises LookupError: if the process that Airflow names is not this task's (any more).
+        :raises TimeoutError: also if the process that Airflow names never is this task's.
         """
-        found = self.airflow.api.wait_task(
-            dag_id,
-            run_id,
-            task_id,
-            "running",
-            deadline_s,
-            map_index=map_index,
-            try_number=try_number,
-        )
-        pid: int = found["pid"]
-        title = watchdog.command_of(pid)
-        if title != f"airflow worker -- {found['id']}":
-            raise LookupError(f"process {pid} is {title!r}, and not task {found['id']}")
+        pid = 0
+
+        def is_there() -> bool:
+            nonlocal pid
+            found = self.airflow.api.wait_task(
+                dag_id,
+                run_id,
+                task_id,
+                "running",
+                deadline_s,
+                map_index=map_index,
+                try_number=try_number,
+            )
+            pid = found["pid"]
+            return watchdog.command_of(pid) == f"airflow worker -- {found['id']}"
+
+        wait_until(is_there, deadline_s=deadline_s, what=f"the process of {task_id}[{map_index}]")
         worker = self.airflow.owner_of(pid)
         return TaskProcesses(
             worker=worker,

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
+from tests.support.airflow_api import ApiError
 from tests.support.endpoints import S3Endpoint
 from tests.support.ministack import MinistackServer
 from tests.support.ports import free_port
@@ -91,9 +92,21 @@ class EventStage(TargetStage):
         """Return once the queue holds no message at all, and no run is at work."""
 
         def is_done() -> bool:
-            return self.counts(QUEUE) == (0, 0) and not self.unfinished()
+            # An event may be waiting for the run that is at work to end, to start one of its own.
+            is_quiet = self.counts(QUEUE) == (0, 0) and not self.events_queued()
+            return is_quiet and not self.unfinished()
 
         wait_until(is_done, deadline_s=deadline_s, what="the queue is empty and no run is at work")
+
+    def events_queued(self) -> bool:
+        """Tell whether an asset's event waits to start a run."""
+        try:
+            found = self.airflow.api.call("GET", f"dags/{EVENTS}/assets/queuedEvents")
+        except ApiError as error:
+            if error.status != 404:  # Airflow's way to say that there are none.
+                raise
+            return False
+        return bool(found["queued_events"])
 
     def unfinished(self) -> list[dict[str, Any]]:
         """Return the runs that have not ended."""

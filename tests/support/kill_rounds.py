@@ -127,14 +127,17 @@ class Round:
         task = self._running_task(large=strike.of == "parts")
         if task is None:
             return False
-        if strike.victim == "worker":
+        try:
             worker = self.stage.airflow.owner_of(task)
+            victims = [task]
+            if strike.victim == "pair":
+                victims.insert(0, watchdog.parent_of(task))
+        except (LookupError, ProcessLookupError):  # It has ended since it was drawn.
+            return False
+        if strike.victim == "worker":
             self.stage.worker(worker).kill()
             self.stage.restart(worker)
             return True
-        victims = [task]
-        if strike.victim == "pair":
-            victims.insert(0, watchdog.parent_of(task))
         number = signal.SIGTERM if strike.victim == "terminated" else signal.SIGKILL
         watchdog.signal_all(victims, number)
         return True

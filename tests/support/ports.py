@@ -56,8 +56,9 @@ def free_block(size: int, *, with_grpc: bool = False) -> int:
         base = _LOWEST + (start - _LOWEST + step) % span
         block = range(base, base + size)
         shadow = [port + GRPC_OFFSET for port in block] if with_grpc else []
-        if _handed_out.isdisjoint(block) and all(map(is_free, [*block, *shadow])):
-            _handed_out.update(block)
+        taken = [*block, *shadow]
+        if _handed_out.isdisjoint(taken) and all(map(is_free, taken)):
+            _handed_out.update(taken)
             return base
     raise RuntimeError(f"no {size} neighbouring free ports between {_LOWEST} and {_HIGHEST}")
 

@@ -133,7 +133,10 @@ class Show:
             return None
         if pid == os.getpid() or session_of(pid) is None:
             return None
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:  # It has ended just now.
+            return None
         return pid if self.module.encode() in command else None
 
     def keys(self, *names: str) -> dict[str, str]:

@@ -154,8 +154,8 @@ class Wire:
     ) -> list[Exchange]:
         """Return the matching requests once there are so many; TimeoutError at the deadline.
 
-        The predicate is asked again at each change, so that it may look at ``status`` or
-        ``is_over``.
+        The predicate is asked again all the time, so that it may look at ``status``, ``is_over``
+        or at how many bytes have passed.
         """
         what = f"{count} matching request(s)"
         self._wait_for_change(lambda: len(self.seen(predicate)) >= count, deadline_s, what)
@@ -164,7 +164,11 @@ class Wire:
     def _wait_for_change(self, condition: Callable[[], bool], deadline_s: float, what: str) -> None:
         with self._changed:
             self._changed.notify_all()
-            if not self._changed.wait_for(condition, deadline_s) and what:
+            end = time.monotonic() + deadline_s
+            # Bytes of a body are counted without a word to whoever waits: that one looks again.
+            while not (is_so := condition()) and (left := end - time.monotonic()) > 0:
+                self._changed.wait(min(left, _POLL_S))
+            if not is_so and what:
                 seen = "\n".join(f"  {e.number} {e.method} {e.path}" for e in self._exchanges[-20:])
                 raise TimeoutError(f"no {what} within {deadline_s:g} s; the last requests:\n{seen}")
 
