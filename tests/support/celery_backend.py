@@ -1,7 +1,7 @@
 """An Airflow of several machines: PostgreSQL, Redis and Celery workers, each a tree of its own.
 
 Timeouts are lowered, so that a test of a dead worker takes seconds: a task whose worker says
-nothing for 30 s is tried again (Airflow's default: 300 s), one that no worker has begun after 40 s
+nothing for 20 s is tried again (Airflow's default: 300 s), one that no worker has begun after 40 s
 is queued again (600 s), and tasks of a dead scheduler are looked for every 10 s (300 s).
 """
 
@@ -17,7 +17,7 @@ from tests.support.airflow_backend import CORE_PROGRAMS, Program
 from tests.support.postgres import PostgresServer
 from tests.support.redis_server import RedisServer
 
-HEARTBEAT_TIMEOUT_S = 30
+HEARTBEAT_TIMEOUT_S = 20
 QUEUED_TIMEOUT_S = 40
 WORKERS = ("worker-1", "worker-2")
 SLOTS = 2
