@@ -589,6 +589,16 @@ def test_a_small_answer_that_trickles_ends_at_the_deadline(servers: Servers, hea
     connection.close()
 
 
+@BOTH
+def test_a_small_answer_may_trickle_until_its_deadline(servers: Servers, *, secure: bool) -> None:
+    """It is there in time, so its pace does not matter."""
+    server = servers.scripted(trickled(b"", answer(200, b"x" * 30)), secure=secure)
+    connection = servers.connections(server, patience=PACED).take()
+    ask(connection)
+    assert connection.read_rest(30) == b"x" * 30
+    connection.close()
+
+
 @pytest.mark.parametrize(
     ("secure", "limits", "reason"),
     [
