@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
@@ -9,6 +10,7 @@ import random
 import secrets
 import signal
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -40,7 +42,7 @@ from tests.support.tls import make_certificate
 from tests.support.transfer_servers import ROOT, Pair
 from tests.support.watchdog import members
 from tests.support.wire import Wire
-from tests.support.wire_rules import SLOW_DOWN, Exchange, Match, Replace, Rule
+from tests.support.wire_rules import SLOW_DOWN, Delay, Exchange, Match, Replace, Rule
 
 SIZES = (0, 1, 1000, 64 * KIB, 256 * KIB)
 DEADLINE_S = 20.0
@@ -235,10 +237,23 @@ def test_c40_one_object_that_is_denied_fails_alone(
 
 
 def test_c41_the_processes_stop_soon_where_everything_is_denied(
-    ground: Ground, watched: Watched
+    ground: Ground, watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is under way ends; nothing else is asked for."""
     scene = put_many(ground.scene(), 600, size=10)
+    drained, seen = threading.Event(), itertools.count()
+    drain = crew_pipes.Work.drain
+
+    def drain_and_tell(work: crew_pipes.Work) -> None:
+        drain(work)
+        drained.set()
+
+    monkeypatch.setattr(crew_pipes.Work, "drain", drain_and_tell)
+    # After the first answers the others wait until the task has seen what they mean.
+    late = Rule(
+        when=lambda e: e.operation == GET and next(seen) >= 150, action=Delay(until=drained)
+    )
+    scene.source.wire.add(late)
     scene.source.wire.add(Rule(when=Match(path=f"/{scene.source.bucket}"), action=DENIED))
     result = scene.run(CopyConfig(object_concurrency=32))
     assert result.counts == {"failed": 600}
