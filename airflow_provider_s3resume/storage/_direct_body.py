@@ -132,7 +132,7 @@ class TrailedBody(Body):
         told = getattr(content, "digest", None)
         if told is not None and told(self.trailer) is None:
             told = None
-        left, in_chunk = self._length, 0
+        left, in_chunk, due = self._length, 0, b""
         for piece in pieces_of(content, self._length):
             if told is None:
                 own.update(piece)
@@ -140,15 +140,15 @@ class TrailedBody(Body):
             while at < len(piece):
                 if not in_chunk:
                     in_chunk = min(CHUNK, left)
-                    yield memoryview(_frame(in_chunk))
+                    yield memoryview(due + _frame(in_chunk))
                 part = piece[at : at + in_chunk]
                 yield part
                 at += len(part)
                 left -= len(part)
                 in_chunk -= len(part)
-                if not in_chunk:
-                    yield memoryview(_END)
-        yield memoryview(self._tail(told(self.trailer) if told is not None else own.value()))
+                due = b"" if in_chunk else _END
+        value = told(self.trailer) if told is not None else own.value()
+        yield memoryview(due + self._tail(value))
 
     def _tail(self, value: str) -> bytes:
         return f"0\r\n{self._header}:{value}\r\n\r\n".encode("ascii")

@@ -54,6 +54,10 @@ OPERATIONS: Final = frozenset({"GetObject", "PutObject", "UploadPart"})
 _WORKED_NOT: Final = 500
 """What botocore makes of a success whose body is an error."""
 _LOOKED_AT: Final = 1024
+_FRAME: Final = 64
+"""The most bytes of a piece that waits for the next one."""
+_WAITING: Final = 4
+"""So many pieces do not wait for one more: a file may be read byte by byte."""
 _ERROR_BODY: Final = 1 << 20
 _MOVED: Final = frozenset({301, 302, 303, 307, 308})
 _SUCCESS: Final = range(200, 300)
@@ -67,12 +71,18 @@ class MovedError(Exception):
 
 
 def _send(connection: Connection, head: bytes, pieces: Iterable[memoryview]) -> None:
-    """Send a request; its head leaves with the first piece of its body."""
-    waiting = memoryview(head)
+    """Send a request; its head leaves with the first piece of its body, a frame with its chunk.
+
+    By itself a frame would be a system call, and a record of TLS, for ten bytes. What is read-only
+    stays as it is while it waits; any other piece may be overwritten by the next one.
+    """
+    waiting = [memoryview(head)]
     for piece in pieces:
-        connection.send(waiting, piece)
-        waiting = memoryview(b"")
-    connection.send(waiting)
+        waiting.append(piece)
+        if len(piece) > _FRAME or not piece.readonly or len(waiting) > _WAITING:
+            connection.send(*waiting)
+            waiting.clear()
+    connection.send(*waiting)
     connection.end()
 
 
