@@ -97,7 +97,7 @@ class Body:
         return {"content-length": str(self._length)}
 
     def pieces(self) -> Iterator[memoryview]:
-        """Yield what is sent."""
+        """Yield what is sent; a read-only piece stays as it is, any other until the next one."""
         return pieces_of(self._content, self._length)
 
 
@@ -126,7 +126,7 @@ class TrailedBody(Body):
         }
 
     def pieces(self) -> Iterator[memoryview]:
-        """Yield the chunks with their frames, then the checksum."""
+        """Yield the chunks with their frames, then the checksum; pieces last as those of others."""
         content = self._content
         own = running_checksum(self.trailer or "")
         told = getattr(content, "digest", None)

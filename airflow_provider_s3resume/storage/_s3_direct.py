@@ -57,7 +57,7 @@ _LOOKED_AT: Final = 1024
 _FRAME: Final = 64
 """The most bytes of a piece that waits for the next one."""
 _WAITING: Final = 4
-"""So many pieces do not wait for one more: a file may be read byte by byte."""
+"""More pieces than these do not wait for one more: a file may be read byte by byte."""
 _ERROR_BODY: Final = 1 << 20
 _MOVED: Final = frozenset({301, 302, 303, 307, 308})
 _SUCCESS: Final = range(200, 300)
@@ -73,8 +73,8 @@ class MovedError(Exception):
 def _send(connection: Connection, head: bytes, pieces: Iterable[memoryview]) -> None:
     """Send a request; its head leaves with the first piece of its body, a frame with its chunk.
 
-    By itself a frame would be a system call, and a record of TLS, for ten bytes. What is read-only
-    stays as it is while it waits; any other piece may be overwritten by the next one.
+    By itself a frame would be a system call, and mostly wake the peer, for ten bytes. What waits
+    has to stay as it is: that is read-only bytes; any other piece may be overwritten by the next.
     """
     waiting = [memoryview(head)]
     for piece in pieces:

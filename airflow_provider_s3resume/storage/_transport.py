@@ -23,9 +23,8 @@ from typing import Final, cast
 _TIMEVAL: Final = struct.Struct("ll")
 _MICROSECONDS: Final = 1_000_000
 _LEAST_STEP_S: Final = 0.001
-CIPHERTEXT: Final = 512 * 1024
-"""Encrypted bytes that are read at once: half as many cost a large object 7 % more processor time,
-as whoever sends and whoever reads wake each other more often, and twice as many the same."""
+CIPHERTEXT: Final = 256 * 1024
+"""Encrypted bytes that are read at once."""
 _ENCRYPTED: Final = 64 * 1024
 """Plain bytes that are encrypted at once: the copies of twice as much would be mapped anew, and
 zeroed, for each (``transfer.allocation``), which takes longer than to encrypt them."""
