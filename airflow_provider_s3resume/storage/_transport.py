@@ -20,11 +20,20 @@ import time
 from collections.abc import Callable
 from typing import Final, cast
 
+from airflow_provider_s3resume.storage._tls_buffers import (
+    SMALL,
+    give_back,
+    give_back_small,
+    take_large,
+    take_small,
+)
+
 _TIMEVAL: Final = struct.Struct("ll")
 _MICROSECONDS: Final = 1_000_000
 _LEAST_STEP_S: Final = 0.001
-CIPHERTEXT: Final = 256 * 1024
-"""Encrypted bytes that are read at once."""
+_FED: Final = 128 * 1024
+"""So many of many encrypted bytes are given to OpenSSL at once: the memory of the most that it was
+ever given is kept for as long as the connection lasts, and what is small is in a cache."""
 _ENCRYPTED: Final = 64 * 1024
 """Plain bytes that are encrypted at once: the copies of twice as much would be mapped anew, and
 zeroed, for each (``transfer.allocation``), which takes longer than to encrypt them."""
@@ -33,11 +42,11 @@ _HEAD: Final = 8 * 1024
 _RECORD: Final = 16 * 1024
 # What a record has beside its bytes: a header, a tag, and the padding that TLS 1.3 allows.
 _RECORD_FRAME: Final = 256
+_WHOLE_RECORD: Final = _RECORD + _RECORD_FRAME
 _NOTHING: Final = memoryview(b"")
 _DRAIN: Final = 64 * 1024
 SCRATCH: Final = 16 * 1024
 _SCRATCH = threading.local()
-_LARGE: list[memoryview] = []
 _Read = Callable[[int, memoryview], int]
 
 
@@ -47,18 +56,6 @@ def scratch_of(size: int) -> memoryview:
     if view is None:
         view = _SCRATCH.view = memoryview(bytearray(SCRATCH))
     return view[:size]
-
-
-def _take_large() -> memoryview:
-    """Return a buffer for encrypted bytes; as many are made as are in use at once.
-
-    One for each thread would be much more: most threads of a task wait for their turn. And it is
-    none that callers read into: of these the start is filled when more has to be fetched.
-    """
-    try:
-        return _LARGE.pop()
-    except IndexError:
-        return memoryview(bytearray(CIPHERTEXT))
 
 
 class Transport:
@@ -178,21 +175,26 @@ class TlsTransport(Transport):
                 if ended or done == wanted or (done and not whole):
                     return done
                 until = self._within_step(until)
-                if not self._fetch(wanted - done + more):
+                if wanted - done > SMALL:
+                    done += self._fetch_much(view[done:] if done else view)
+                elif not self._fetch(wanted - done + more):
                     self._incoming.write_eof()
         except BlockingIOError:
             if not done:
                 raise
         return done
 
-    def _decrypt(self, view: memoryview) -> tuple[int, bool]:
-        """Decrypt what was read into the start of ``view``; return how much, and if it was all."""
+    def _decrypt(self, view: memoryview, least: int = 1) -> tuple[int, bool]:
+        """Decrypt what was read into the start of ``view``; return how much, and if it was all.
+
+        :param least: fewer encrypted bytes than these are left for later.
+        """
         # This loop is a tenth of what a copy costs: one call decrypts one record of 16 KiB.
         done, wanted, tls, incoming = 0, len(view), self._tls, self._incoming
         read = cast("_Read", tls.read)
         try:
             # To ask for what is not there costs an exception.
-            while done < wanted and (incoming.pending or incoming.eof or tls.pending()):
+            while done < wanted and (incoming.pending >= least or incoming.eof or tls.pending()):
                 count = read(wanted - done, view[done:] if done else view)
                 if not count:
                     return done, True
@@ -241,15 +243,15 @@ class TlsTransport(Transport):
 
     def glance(self, view: memoryview) -> int | None:
         """Decrypt what is there without waiting: ``None`` for nothing yet, 0 for the end."""
-        large = _take_large()
+        buffer = take_small()
         try:
-            found = super().glance(large[:_DRAIN])
+            found = super().glance(buffer[:_DRAIN])
             if found:
-                self._incoming.write(large[:found])
+                self._incoming.write(buffer[:found])
             elif found == 0:
                 self._incoming.write_eof()
         finally:
-            _LARGE.append(large)
+            give_back_small(buffer)
         try:
             return int(self._tls.read(len(view), view))
         except ssl.SSLWantReadError:
@@ -279,16 +281,36 @@ class TlsTransport(Transport):
 
     def _fetch(self, wanted: int) -> int:
         """Read what is encrypted, about as much as is wanted; 0 at the end."""
-        records = wanted // _RECORD + 1
-        most = min(CIPHERTEXT, wanted + records * _RECORD_FRAME)
-        large = _take_large()
+        most = wanted + (wanted // _RECORD + 1) * _RECORD_FRAME
+        buffer = take_small()
         try:
-            count = self._sock.recv_into(large[:most])
+            count = self._sock.recv_into(buffer[:most])
             if count:
-                self._incoming.write(large[:count])
+                self._incoming.write(buffer[:count])
         finally:
-            _LARGE.append(large)
+            give_back_small(buffer)
         return count
+
+    def _fetch_much(self, view: memoryview) -> int:
+        """Read what is encrypted, as much as a buffer takes, and decrypt all but the last bit.
+
+        :returns: how many bytes lie in ``view`` by now.
+        """
+        done, wanted = 0, len(view)
+        most = wanted + (wanted // _RECORD + 1) * _RECORD_FRAME
+        buffer = take_large()
+        try:
+            count = self._sock.recv_into(buffer[:most])
+            if not count:
+                self._incoming.write_eof()
+            for at in range(0, count, _FED):
+                if at:
+                    # To ask for a record that is not there as a whole costs an exception.
+                    done += self._decrypt(view[done:], _WHOLE_RECORD)[0]
+                self._incoming.write(buffer[at : min(at + _FED, count)])
+        finally:
+            give_back(buffer)
+        return done
 
     def _shake_hands(self, until: float) -> None:
         while True:

@@ -74,7 +74,7 @@ class ExactSource:
     def chunks(self, byte_range: ByteRange, buffer: memoryview) -> Generator[memoryview]:
         """Yield the range as it arrives, in pieces that lie in ``buffer``, one after another.
 
-        A buffer shorter than the range is used over and over.
+        A buffer shorter than the range is used over and over, from its start for each piece.
         """
         done, breaks = 0, 0
         while done < byte_range.length:
@@ -165,7 +165,8 @@ class ExactSource:
         self, reader: RangeReader, buffer: memoryview, done: int, length: int
     ) -> Iterator[memoryview]:
         while done < length:
-            at = done % len(buffer)
+            # What goes at once starts over for each piece: there is always room for a large read.
+            at = done if length <= len(buffer) else 0
             room = min(len(buffer) - at, length - done, READ_STEP)
             got = reader.readinto(buffer[at : at + room])
             if got == 0:

@@ -83,6 +83,20 @@ def test_c20_whole_objects_take_the_budget_and_little_else(
     assert made.peak_rss - made.before <= budget + BESIDE_MIB
 
 
+@pytest.mark.parametrize("budget", [16, 128])
+def test_c20_objects_that_are_held_take_the_budget_and_little_else(
+    server: NullS3, plan: Callable[..., dict[str, object]], tmp_path: Path, budget: int
+) -> None:
+    """800 objects of 512 KiB, a thread each: as many at once as the budget has room for."""
+    batch = plan([f"half/{number:03}" for number in range(800)], f"half-{budget}")
+    made = run_order(Order(batch=batch, memory_budget=budget * MIB), server.env(), tmp_path)
+    assert made.result["counts"] == {"copied": 800}
+    totals = server.totals()
+    assert (totals["objects"], totals["bytes"]) == (800, 400 * MIB)
+    assert (totals["other_etags"], totals["parts"]) == (0, 0)
+    assert made.peak_rss - made.before <= budget + BESIDE_MIB
+
+
 def test_c20_many_small_objects_take_the_budget_and_little_else(
     server: NullS3, plan: Callable[..., dict[str, object]], tmp_path: Path
 ) -> None:

@@ -2,9 +2,9 @@
 
 ``python -m tests.support.null_s3 [CERT KEY]`` prints its port and serves until its stdin ends.
 Buckets: ``source`` has ``big/<parts>x<MiB>``, made of so many parts, ``whole/<n>`` of 8 MiB, which
-are not, and ``small/<n>`` of 64 KiB; ``target`` keeps sizes and ETags; ``state`` keeps its objects
-whole. ``POST /reset`` forgets the target, and all of the state since ``POST /keep``; ``GET
-/totals`` tells what arrived.
+are not, ``half/<n>`` of 512 KiB and ``small/<n>`` of 64 KiB; ``target`` keeps sizes and ETags;
+``state`` keeps its objects whole. ``POST /reset`` forgets the target, and all of the state since
+``POST /keep``; ``GET /totals`` tells what arrived.
 
 It checks neither signatures nor checksums, and knows just the calls that a copy makes.
 """
@@ -29,6 +29,7 @@ from xml.sax.saxutils import escape
 
 MIB = 1 << 20
 SMALL = 64 * 1024
+HALF = 512 * 1024
 WHOLE = 8 * MIB
 PAGE = 1000
 BLOCK = random.Random(1).randbytes(MIB)
@@ -65,10 +66,8 @@ class Kept:
 def source_object(key: str) -> Kept | None:
     """Return an object of the source by its name."""
     kind, _, name = key.partition("/")
-    if kind == "small":
-        return Kept(SMALL, md5_of_part(SMALL))
-    if kind == "whole":
-        return Kept(WHOLE, md5_of_part(WHOLE))
+    if one_of_a_size := {"small": SMALL, "half": HALF, "whole": WHOLE}.get(kind):
+        return Kept(one_of_a_size, md5_of_part(one_of_a_size))
     if kind != "big":
         return None
     count, _, mib = name.partition("x")

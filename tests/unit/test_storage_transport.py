@@ -19,7 +19,14 @@ from airflow_provider_s3resume.exceptions import StoreError, TransientStoreError
 from airflow_provider_s3resume.plan.objects import SourceIdentity
 from airflow_provider_s3resume.storage._connection import Connection
 from airflow_provider_s3resume.storage._pace import Awaited, Patience, StalledError
-from airflow_provider_s3resume.storage._transport import CIPHERTEXT, TlsTransport, scratch_of
+from airflow_provider_s3resume.storage._tls_buffers import (
+    LARGE,
+    MOST_LARGE,
+    SMALL,
+    give_back,
+    take_large,
+)
+from airflow_provider_s3resume.storage._transport import TlsTransport, scratch_of
 from airflow_provider_s3resume.storage.s3 import S3Settings
 from tests.support.ports import LOOPBACK
 from tests.support.tls import make_certificate
@@ -64,12 +71,51 @@ def test_large_bodies_pass_both_ways(servers: Servers, version: ssl.TLSVersion) 
             connection.sendall(answer(200, request.body[::-1]))
 
     pool = servers.connections(servers.scripted(serve, secure=True, version=version))
-    for size in (0, 1, CIPHERTEXT - 1, (8 << 20) + 7):
+    for size in (0, 1, SMALL - 1, LARGE - 1, (8 << 20) + 7):
         body = random.Random(size).randbytes(size)
         connection = pool.take()
         assert ask(connection, body) == body[::-1]
         pool.give_back(connection)
     assert len(connected) == 1
+
+
+@pytest.mark.parametrize("record", [1000, 16 * 1024, 100_000])
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_large_body_of_whatever_records_arrives_as_it_was_sent(
+    servers: Servers, record: int, *, alone: bool
+) -> None:
+    """A buffer ends in the middle of a record, be it a large one or, with others about, a small."""
+    body = random.Random(record).randbytes((3 << 20) + 7)
+
+    def serve(connection: socket.socket, over: threading.Event) -> None:
+        del over
+        while read_request(connection) is not None:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body))
+            for at in range(0, len(body), record):
+                connection.sendall(body[at : at + record])
+
+    pool = servers.connections(servers.scripted(serve, secure=True))
+    in_use = [] if alone else [take_large() for _ in range(MOST_LARGE)]
+    try:
+        with closing(pool.take()) as connection:
+            for _ in range(2):
+                assert ask(connection) == body
+            assert connection.is_reusable
+    finally:
+        for buffer in in_use:
+            give_back(buffer)
+
+
+def test_c20_few_buffers_are_large() -> None:
+    """Threads that wait have one each, beside the budget."""
+    taken = [take_large() for _ in range(MOST_LARGE + 2)]
+    assert [len(buffer) for buffer in taken] == [LARGE] * MOST_LARGE + [SMALL] * 2
+    for buffer in taken:
+        give_back(buffer)
+    again = [take_large() for _ in range(MOST_LARGE + 2)]
+    assert {id(buffer.obj) for buffer in again} == {id(buffer.obj) for buffer in taken}
+    for buffer in again:
+        give_back(buffer)
 
 
 @VERSIONS
@@ -261,12 +307,13 @@ def test_a_client_may_have_a_certificate_of_its_own(servers: Servers, tmp_path: 
         store_of(server).open_range("k", None, IDENTITY)
 
 
-def test_an_end_without_a_farewell_is_no_whole_body(servers: Servers) -> None:
+@pytest.mark.parametrize("size", [100, 3 << 20])
+def test_an_end_without_a_farewell_is_no_whole_body(servers: Servers, size: int) -> None:
     """Who cuts a connection takes bytes away; the length says so."""
 
     def serve(connection: socket.socket, _: threading.Event) -> None:
         read_head(connection)
-        connection.sendall(answer(200, bytes(100))[:-1])
+        connection.sendall(answer(200, bytes(size))[:-1])
         # Without the alert that says that no more comes.
         connection.detach()
 
