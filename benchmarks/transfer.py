@@ -136,7 +136,7 @@ class Bench:
                 self._tune(case, world, result)
             names = [name for name in case.programs if name != RCLONE]
             names += [RCLONE, BY_WALL][: len({tuple(f) for f in result.flags.values()})]
-            for turn in range(self._rounds):
+            for turn in range(self._rounds * case.often):
                 for name in names[turn % len(names) :] + names[: turn % len(names)]:
                     if not _is_done(name, case, turn):
                         found = self._one(name, result, worlds)
@@ -273,7 +273,7 @@ def arguments() -> argparse.Namespace:
         metavar="CASE",
         help=("of " + ", ".join([*names, AIRFLOW])),
     )
-    parser.add_argument("--rounds", type=int, help="rounds of each case (5, quick 2)")
+    parser.add_argument("--rounds", type=int, help="rounds of a case (3, quick 1); some have more")
     parser.add_argument("--airflow-rounds", type=int, help="those of Airflow (7, quick 1)")
     parser.add_argument("--quick", action="store_true", help="less data, results kept elsewhere")
     parser.add_argument("--report", action="store_true", help="write the last results into docs/")
@@ -331,7 +331,7 @@ def main() -> int:
     wanted = given.only or [*(case.name for case in CASES), AIRFLOW]
     with tempfile.TemporaryDirectory(dir=BUILT) as name:
         folder = Path(name)
-        rounds = given.rounds or (2 if given.quick else 5)
+        rounds = given.rounds or (1 if given.quick else 3)
         bench = Bench(folder, rounds, engine_config(given))
         for case in (one for one in CASES if one.name in wanted):
             result = bench.run(quick(case) if given.quick else case)

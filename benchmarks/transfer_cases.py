@@ -45,6 +45,8 @@ class Case:
     :param config: of the engine, beside its defaults.
     :param extra: what the connection says, beside what all say.
     :param threads: of boto3 and of the floor; requests in flight, where there is latency.
+    :param often: times as many rounds as of other cases: where one takes seconds, or a spell of the
+        machine is as much as what is left to the bound.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Case:
     config: Mapping[str, Any] = field(default_factory=dict)
     extra: Mapping[str, object] = field(default_factory=dict)
     threads: int = 8
+    often: int = 1
 
     @property
     def prefix(self) -> str:
@@ -118,6 +121,7 @@ def _big(wire: str, *bounds: tuple[str, str, float]) -> Case:
         part_size=PART,
         programs=(ENGINE, RCLONE, BOTO3, FLOOR),
         targets=_targets(f"big-{wire}", *bounds),
+        often=2 if wire == "tls" else 1,
     )
 
 
@@ -136,6 +140,9 @@ def _medium(wire: str) -> Case:
     )
 
 
+_FEW = 5_000
+
+
 def _small(label: str, objects: int, size: int, wire: str) -> Case:
     name = f"{label}-{wire}"
     bounds = _targets(name, ("rate", RCLONE, 1.2), ("rate", BOTO3, 8.0))
@@ -150,6 +157,7 @@ def _small(label: str, objects: int, size: int, wire: str) -> Case:
         programs=(ENGINE, RCLONE) if wire == "seaweed" else (ENGINE, RCLONE, BOTO3),
         targets=bounds,
         threads=16,
+        often=3 if objects <= _FEW else 1,
     )
 
 
@@ -186,6 +194,7 @@ _DELAYED = (
         config={"part_concurrency": 16},
         extra={"limits": {"min_part_size": MIB}},
         threads=16,
+        often=3,
     ),
     Case(
         name="delay-small",
