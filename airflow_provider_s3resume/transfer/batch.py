@@ -347,19 +347,17 @@ class _Run:
     def _work(self, number: int) -> None:
         """Copy one object after the other, until there is none left or it is time to stop.
 
-        :param number: of this job; those beyond what is allowed end.
+        :param number: of this job; those beyond what is allowed end, and only they give it back. If
+            others did, new ones would be begun for as long as these end sooner than all begin.
         """
-        try:
-            while not self._context.stop.is_set() and number < self._context.threads.allowed:
-                # Threads share the list; to take the next of one is a single step.
-                entry = next(self._todo, None)
-                if entry is None:
-                    return
-                self._one(entry)
-                if self._context.threads.count(entry.size):
-                    self._begin_work()
-        finally:
-            self._working.give_back(number)
+        while number < self._context.threads.allowed:
+            # Threads share the list; to take the next of one is a single step.
+            if self._context.stop.is_set() or (entry := next(self._todo, None)) is None:
+                return
+            self._one(entry)
+            if self._context.threads.count(entry.size):
+                self._begin_work()
+        self._working.give_back(number)
 
     def _one(self, entry: CopyEntry, land: Callable[[], Outcome] | None = None) -> None:
         """Copy an object, or finish one that was written.

@@ -8,8 +8,9 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
+from typing import TypeVar
 
 import pytest
 
@@ -25,7 +26,7 @@ from airflow_provider_s3resume.exceptions import (
 )
 from airflow_provider_s3resume.plan.objects import ContentAttributes
 from airflow_provider_s3resume.storage.base import NewUpload, WriteOptions
-from airflow_provider_s3resume.transfer import pool, uploads
+from airflow_provider_s3resume.transfer import batch, pool, uploads
 from airflow_provider_s3resume.transfer.journal import Journal
 from airflow_provider_s3resume.transfer.loading import load_entries
 from airflow_provider_s3resume.transfer.outcomes import Outcome, Status
@@ -41,6 +42,7 @@ from tests.support.transfer_world import (
     when,
 )
 
+T = TypeVar("T")
 DEADLINE_S = 20.0
 WIDE = replace(CONFIG, part_concurrency=4, object_concurrency=4)
 
@@ -95,6 +97,46 @@ def test_c40_many_failures_are_counted_and_the_first_are_named() -> None:
     with pytest.raises(ObjectsFailedError, match=r"9 of 9 .*; and 4 more") as error:
         result.raise_for_failures()
     assert not error.value.retryable
+
+
+class AtOnce(pool.Workers):
+    """Threads that are faster than whoever has jobs for them: each has ended when it is handed on.
+
+    :param most: jobs that it takes.
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__(1, "at-once")
+        self._left = most
+
+    def submit(self, function: Callable[[], T]) -> Future[T]:
+        """Run a job."""
+        self._left -= 1
+        if self._left < 0:
+            raise AssertionError("more jobs than threads")
+        done: Future[T] = Future()
+        done.set_result(function())
+        return done
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_c20_no_more_jobs_are_begun_than_threads_are_allowed(
+    monkeypatch: pytest.MonkeyPatch, *, stopped: bool
+) -> None:
+    """The first jobs copy all, or end at once, before others are begun: there is no end to those.
+
+    That was so where threads are many and objects few, or the processor busy: jobs without anything
+    to do followed each other, kept until the batch had ended, and no signal to stop was seen.
+    """
+    world = many(6, size=15)
+    monkeypatch.setattr(batch, "Workers", lambda *_: AtOnce(4))
+    if stopped:
+        stop = StopSignal()
+        world.on_moment = lambda moment: stop.stop("enough") if moment.key == "k1" else None
+        with pytest.raises(CopyStoppedError):
+            world.run(WIDE, stop=stop)
+        return
+    assert world.run(WIDE).counts == {"copied": 6}
 
 
 def _deny(moment: Moment, which: Callable[[Moment], bool]) -> None:
