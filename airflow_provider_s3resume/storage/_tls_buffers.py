@@ -15,7 +15,8 @@ from __future__ import annotations
 from typing import Final
 
 LARGE: Final = 1 << 20
-SMALL: Final = 256 * 1024
+SMALL: Final = 128 * 1024
+TINY: Final = 32 * 1024
 MOST_LARGE: Final = 4
 
 
@@ -23,18 +24,16 @@ MOST_LARGE: Final = 4
 # again goes first: it lies at the end.
 _LARGE: list[memoryview | None] = [None] * MOST_LARGE
 _SMALL: list[memoryview] = []
+_TINY: list[memoryview] = []
 
 
-def take_small() -> memoryview:
-    """Return a small buffer; as many are made as are in use at once."""
+def take(size: int) -> memoryview:
+    """Return a buffer for about ``size`` bytes, but not for more than a small one has."""
+    kept, whole = (_SMALL, SMALL) if size > TINY else (_TINY, TINY)
     try:
-        return _SMALL.pop()
+        return kept.pop()
     except IndexError:
-        return memoryview(bytearray(SMALL))
-
-
-give_back_small: Final = _SMALL.append
-"""Takes back a small buffer that nobody looks at any more."""
+        return memoryview(bytearray(whole))
 
 
 def take_large() -> memoryview:
@@ -42,12 +41,10 @@ def take_large() -> memoryview:
     try:
         return _LARGE.pop() or memoryview(bytearray(LARGE))
     except IndexError:
-        return take_small()
+        return take(SMALL)
 
 
 def give_back(buffer: memoryview) -> None:
-    """Take back any buffer that nobody looks at any more."""
-    if len(buffer) == SMALL:
-        _SMALL.append(buffer)
-    else:
-        _LARGE.append(buffer)
+    """Take back a buffer that nobody looks at any more."""
+    size = len(buffer)
+    (_TINY if size == TINY else _SMALL if size == SMALL else _LARGE).append(buffer)

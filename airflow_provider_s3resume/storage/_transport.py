@@ -23,15 +23,14 @@ from typing import Final, cast
 from airflow_provider_s3resume.storage._tls_buffers import (
     SMALL,
     give_back,
-    give_back_small,
+    take,
     take_large,
-    take_small,
 )
 
 _TIMEVAL: Final = struct.Struct("ll")
 _MICROSECONDS: Final = 1_000_000
 _LEAST_STEP_S: Final = 0.001
-_FED: Final = 128 * 1024
+_FED: Final = 64 * 1024
 """So many of many encrypted bytes are given to OpenSSL at once: the memory of the most that it was
 ever given is kept for as long as the connection lasts, and what is small is in a cache."""
 _ENCRYPTED: Final = 64 * 1024
@@ -44,7 +43,6 @@ _RECORD: Final = 16 * 1024
 _RECORD_FRAME: Final = 256
 _WHOLE_RECORD: Final = _RECORD + _RECORD_FRAME
 _NOTHING: Final = memoryview(b"")
-_DRAIN: Final = 64 * 1024
 SCRATCH: Final = 16 * 1024
 _SCRATCH = threading.local()
 _Read = Callable[[int, memoryview], int]
@@ -243,15 +241,15 @@ class TlsTransport(Transport):
 
     def glance(self, view: memoryview) -> int | None:
         """Decrypt what is there without waiting: ``None`` for nothing yet, 0 for the end."""
-        buffer = take_small()
+        buffer = take(len(view))
         try:
-            found = super().glance(buffer[:_DRAIN])
+            found = super().glance(buffer)
             if found:
                 self._incoming.write(buffer[:found])
             elif found == 0:
                 self._incoming.write_eof()
         finally:
-            give_back_small(buffer)
+            give_back(buffer)
         try:
             return int(self._tls.read(len(view), view))
         except ssl.SSLWantReadError:
@@ -282,13 +280,13 @@ class TlsTransport(Transport):
     def _fetch(self, wanted: int) -> int:
         """Read what is encrypted, about as much as is wanted; 0 at the end."""
         most = wanted + (wanted // _RECORD + 1) * _RECORD_FRAME
-        buffer = take_small()
+        buffer = take(most)
         try:
             count = self._sock.recv_into(buffer[:most])
             if count:
                 self._incoming.write(buffer[:count])
         finally:
-            give_back_small(buffer)
+            give_back(buffer)
         return count
 
     def _fetch_much(self, view: memoryview) -> int:

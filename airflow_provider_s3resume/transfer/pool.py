@@ -79,16 +79,20 @@ class MemoryBudget:
             self._free(size)
 
     @contextmanager
-    def buffer(self, size: int, stop: StopSignal) -> Iterator[memoryview]:
+    def buffer(self, size: int, stop: StopSignal, beside: int = 0) -> Iterator[memoryview]:
         """Hold a buffer of ``size`` bytes for the length of a ``with`` block, as :meth:`hold` does.
+
+        :param beside: bytes that whoever holds the buffer holds beside it; if there is not so much
+            in the whole budget, as many as there are.
 
         What is in it at first may be anything. A large one is kept for the next who asks, since to
         have the system map as much anew costs more than to fill it; what is kept is part of the
         budget, and is given up as soon as there is no room beside it. After an error nobody knows
         who may still look at it, and it is not used again.
         """
-        data = self._take(size, stop, with_kept=size >= _KEPT_FROM)
-        held = size if data is None else len(data)
+        beside = max(0, min(beside, self.total - size))
+        data = self._take(size, stop, with_kept=size >= _KEPT_FROM, beside=beside)
+        held = beside + (size if data is None else len(data))
         try:
             if data is None:
                 data = unfilled(size) if size >= _KEPT_FROM else bytearray(size)
@@ -117,21 +121,24 @@ class MemoryBudget:
         """Take back a buffer of :meth:`try_buffer`; nobody may look at it any more."""
         self._free(len(data))
 
-    def _take(self, size: int, stop: StopSignal, *, with_kept: bool = False) -> bytearray | None:
+    def _take(
+        self, size: int, stop: StopSignal, *, with_kept: bool = False, beside: int = 0
+    ) -> bytearray | None:
         """Wait for room and take it, with a kept buffer that fits if one is asked for."""
-        if size > self.total:
-            accepted = f"at least {size} bytes, the size of one buffer that is needed"
+        needed = size + beside
+        if needed > self.total:
+            accepted = f"at least {needed} bytes, the size of one buffer that is needed"
             raise InvalidInputError("memory_budget", found=self.total, accepted=accepted)
         ticket = object()
         with self._changed:
             self._waiting.append(ticket)
             try:
-                while self._waiting[0] is not ticket or self._used + size > self.total:
+                while self._waiting[0] is not ticket or self._used + needed > self.total:
                     stop.check()
                     self._changed.wait(_POLL_S)
                 stop.check()
-                data = self._kept_one(size) if with_kept else None
-                self._used += size if data is None else len(data)
+                data = self._kept_one(size, beside) if with_kept else None
+                self._used += beside + (size if data is None else len(data))
                 self._make_room()
                 self.peak = max(self.peak, self._used)
                 return data
@@ -149,9 +156,9 @@ class MemoryBudget:
             if self._waiting:
                 self._changed.notify_all()
 
-    def _kept_one(self, size: int) -> bytearray | None:
+    def _kept_one(self, size: int, beside: int) -> bytearray | None:
         """Return a buffer that is kept and not much larger, if there is one with room for all."""
-        most = min(size + size // _MUCH_LARGER, self.total - self._used)
+        most = min(size + size // _MUCH_LARGER, self.total - self._used - beside)
         for at, data in enumerate(self._kept):
             if size <= len(data) <= most:
                 return self._kept.pop(at)

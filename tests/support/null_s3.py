@@ -2,9 +2,10 @@
 
 ``python -m tests.support.null_s3 [CERT KEY]`` prints its port and serves until its stdin ends.
 Buckets: ``source`` has ``big/<parts>x<MiB>``, made of so many parts, ``whole/<n>`` of 8 MiB, which
-are not, ``half/<n>`` of 512 KiB and ``small/<n>`` of 64 KiB; ``target`` keeps sizes and ETags;
-``state`` keeps its objects whole. ``POST /reset`` forgets the target, and all of the state since
-``POST /keep``; ``GET /totals`` tells what arrived.
+are not, ``half/<n>`` of 512 KiB, ``quarter/<n>`` of 256 and ``small/<n>`` of 64; ``target`` keeps
+sizes and ETags; ``state`` keeps its objects whole. ``POST /reset`` forgets the target, and all of
+the state since ``POST /keep``; ``POST /gather/<n>`` leaves writes to the target unanswered until so
+many of them have come; ``GET /totals`` tells what arrived.
 
 It checks neither signatures nor checksums, and knows just the calls that a copy makes.
 """
@@ -28,10 +29,10 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from xml.sax.saxutils import escape
 
 MIB = 1 << 20
-SMALL = 64 * 1024
-HALF = 512 * 1024
-WHOLE = 8 * MIB
+SIZES = {"small": 64 * 1024, "quarter": 256 * 1024, "half": 512 * 1024, "whole": 8 * MIB}
 PAGE = 1000
+GATHERING_S = 30
+"""The longest that a write waits for others."""
 BLOCK = random.Random(1).randbytes(MIB)
 _TWICE = memoryview(BLOCK + BLOCK)
 _STAMP = "2026-01-01T00:00:00.000Z"
@@ -66,8 +67,8 @@ class Kept:
 def source_object(key: str) -> Kept | None:
     """Return an object of the source by its name."""
     kind, _, name = key.partition("/")
-    if one_of_a_size := {"small": SMALL, "half": HALF, "whole": WHOLE}.get(kind):
-        return Kept(one_of_a_size, md5_of_part(one_of_a_size))
+    if size := SIZES.get(kind, 0):
+        return Kept(size, md5_of_part(size))
     if kind != "big":
         return None
     count, _, mib = name.partition("x")
@@ -87,12 +88,14 @@ class World:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
+        self.gathered = threading.Condition(self.lock)
         self.buckets: dict[str, dict[str, Kept]] = {"target": {}, "state": {}}
         self.kept: dict[str, Kept] = {}
         self.uploads: dict[tuple[str, str], Upload] = {}
         self.most_at_once = 0
         self.now = 0
         self.sent_parts = 0
+        self.awaited = 0
 
     def find(self, bucket: str, key: str) -> Kept | None:
         """Return an object."""
@@ -106,7 +109,14 @@ class World:
         """Go back to what was remembered."""
         self.buckets = {"target": {}, "state": dict(self.kept)}
         self.uploads.clear()
-        self.most_at_once = self.sent_parts = 0
+        self.most_at_once = self.sent_parts = self.awaited = 0
+
+    def gather(self) -> None:
+        """Wait until as many writes are under way as are awaited; to be called with the lock."""
+        if self.now >= self.awaited:
+            self.awaited = 0
+            self.gathered.notify_all()
+        self.gathered.wait_for(lambda: not self.awaited, GATHERING_S)
 
     def totals(self) -> dict[str, object]:
         """Return what arrived."""
@@ -351,6 +361,8 @@ class Handler(BaseHTTPRequestHandler):
             WORLD.most_at_once = max(WORLD.most_at_once, WORLD.now)
         size, digest, data = self._body()
         with WORLD.lock:
+            if bucket == "target":
+                WORLD.gather()
             WORLD.now -= 1
             if "uploadId" in query:
                 WORLD.uploads[key, query["uploadId"]].parts[int(query["partNumber"])] = size, digest
@@ -367,6 +379,9 @@ class Handler(BaseHTTPRequestHandler):
         if bucket in {"keep", "reset"}:
             with WORLD.lock:
                 getattr(WORLD, bucket)()
+            self._answer(200)
+        elif bucket == "gather":
+            WORLD.awaited = int(key)
             self._answer(200)
         elif "uploads" in query:
             with WORLD.lock:

@@ -34,6 +34,7 @@ class NullS3:
 
     def __init__(self, certificate: Certificate | None = None) -> None:
         self._tls = certificate
+        self.secure = certificate is not None
         files = [str(certificate.cert_file), str(certificate.key_file)] if certificate else []
         self._child = subprocess.Popen(
             [sys.executable, "-m", "tests.support.null_s3", *files],

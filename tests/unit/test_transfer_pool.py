@@ -46,6 +46,38 @@ def behind(view: memoryview) -> bytearray:
 # --- memory -------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("size", [10, MIB, 4 * MIB - 10, 4 * MIB])
+def test_c20_what_is_held_beside_a_buffer_is_of_the_budget(size: int) -> None:
+    """As far as there is so much; and in the end all is free."""
+    budget = MemoryBudget(4 * MIB)
+    for _ in range(2):
+        with budget.buffer(size, STOP, MIB) as view:
+            assert len(view) == size
+            assert budget._used == min(size + MIB, 4 * MIB)
+            assert budget.try_buffer(max(1, 4 * MIB - size - MIB + 1)) is None
+        assert budget._used == 0
+    with pytest.raises(FailedError), budget.buffer(size, STOP, MIB):
+        raise FailedError
+    assert budget._used == 0
+    with (
+        pytest.raises(InvalidInputError, match="memory_budget"),
+        budget.buffer(4 * MIB + 1, STOP, 1),
+    ):
+        raise AssertionError
+
+
+def test_c20_a_kept_buffer_leaves_room_for_what_is_held_beside_it() -> None:
+    """A somewhat larger one than is asked for is taken only if both fit."""
+    budget = MemoryBudget(10 * MIB)
+    with budget.buffer(9 * MIB, STOP):
+        pass
+    assert kept(budget) == [9 * MIB]
+    with budget.buffer(9 * MIB - 1, STOP, MIB + 1) as view:
+        assert len(behind(view)) == 9 * MIB - 1
+        assert budget._used == 10 * MIB
+    assert budget._used == 0
+
+
 def test_c20_a_large_buffer_is_used_again_and_a_small_one_is_not() -> None:
     """What is kept is the very memory; below 256 KiB the C library keeps it."""
     budget = MemoryBudget(4 * MIB)
