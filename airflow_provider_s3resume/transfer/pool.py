@@ -82,13 +82,13 @@ class MemoryBudget:
     def buffer(self, size: int, stop: StopSignal, beside: int = 0) -> Iterator[memoryview]:
         """Hold a buffer of ``size`` bytes for the length of a ``with`` block, as :meth:`hold` does.
 
-        :param beside: bytes that whoever holds the buffer holds beside it; if there is not so much
-            in the whole budget, as many as there are.
-
         What is in it at first may be anything. A large one is kept for the next who asks, since to
         have the system map as much anew costs more than to fill it; what is kept is part of the
         budget, and is given up as soon as there is no room beside it. After an error nobody knows
         who may still look at it, and it is not used again.
+
+        :param beside: bytes that whoever holds the buffer holds beside it; if there is not so much
+            in the whole budget, as many as there are.
         """
         beside = max(0, min(beside, self.total - size))
         data = self._take(size, stop, with_kept=size >= _KEPT_FROM, beside=beside)
