@@ -31,7 +31,7 @@ help:
 	@echo 'make bench-oss      CPU of reads from OSS, beside a bare urllib3 (minutes; wants an idle machine)'
 	@echo 'make bench-memory   peak memory of tasks at the highest concurrency (an hour; BENCH="--quick" for minutes)'
 	@echo 'make bench-throttle copies from and to a service that takes N requests a second (minutes)'
-	@echo 'make bench-transfer copies beside rclone, boto3 and a C relay (two hours, idle machine; wants gcc, libssl-dev;'
+	@echo 'make bench-transfer copies beside rclone, boto3 and a C relay (80 minutes, idle machine; wants gcc, libssl-dev;'
 	@echo '                    BENCH="--quick", BENCH="--only CASE", BENCH="--report")'
 	@echo 'make matrix         the wheel beside the pins of MWAA and the newest Airflow (minutes; wants Python 3.11,'
 	@echo '                    3.12 and 3.13; MATRIX="3.0.6" plays cells with that in their name, MATRIX=--write'
