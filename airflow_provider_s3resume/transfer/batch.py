@@ -339,9 +339,13 @@ class _Run:
 
     def _begin_work(self) -> None:
         """Let as many threads copy objects as are allowed."""
-        allowed = min(self._context.threads.allowed, len(self._others))
-        self._objects.resize(self._context.threads.allowed)
-        while (number := self._working.take(allowed)) is not None:
+        threads, stop = self._context.threads, self._context.stop
+        self._objects.resize(threads.allowed)
+        while not stop.is_set():
+            # As of now: other threads may change it, and jobs beyond it end as soon as they begin.
+            number = self._working.take(min(threads.allowed, len(self._others)))
+            if number is None:
+                return
             self._submit(self._objects, partial(self._work, number))
 
     def _work(self, number: int) -> None:

@@ -31,6 +31,7 @@ from airflow_provider_s3resume.transfer.journal import Journal
 from airflow_provider_s3resume.transfer.loading import load_entries
 from airflow_provider_s3resume.transfer.outcomes import Outcome, Status
 from airflow_provider_s3resume.transfer.stopping import StopSignal
+from airflow_provider_s3resume.transfer.tuning import Tuner
 from tests.support.transfer_world import (
     CONFIG,
     KEY,
@@ -137,6 +138,27 @@ def test_c20_no_more_jobs_are_begun_than_threads_are_allowed(
             world.run(WIDE, stop=stop)
         return
     assert world.run(WIDE).counts == {"copied": 6}
+
+
+def test_c20_jobs_that_are_too_many_by_now_are_not_begun_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Fewer threads are allowed while jobs are begun: those beyond them would end, again and again.
+
+    Another thread finds the smaller number; the first job stands for it here.
+    """
+    world = many(6, size=15)
+    threads = Tuner(4, first=4, most=4)
+    monkeypatch.setattr(batch, "_threads", lambda *_: threads)
+
+    class Fewer(AtOnce):
+        def submit(self, function: Callable[[], T]) -> Future[T]:
+            threads.allowed = 1
+            return super().submit(function)
+
+    monkeypatch.setattr(batch, "Workers", lambda *_: Fewer(4))
+    assert world.run(WIDE).counts == {"copied": 6}
+    assert threads.allowed == 1
 
 
 def _deny(moment: Moment, which: Callable[[Moment], bool]) -> None:
