@@ -18,6 +18,8 @@ LARGE: Final = 1 << 20
 SMALL: Final = 128 * 1024
 TINY: Final = 32 * 1024
 MOST_LARGE: Final = 4
+_MOST_KEPT: Final = 16
+"""Of each of the other sizes: what more threads had while they waited is not kept."""
 
 
 # To take from a list, or to add to it, is one step for other threads. What is there to be used
@@ -39,12 +41,22 @@ def take(size: int) -> memoryview:
 def take_large() -> memoryview:
     """Return a large buffer, or a small one if as many as there may be are in use."""
     try:
-        return _LARGE.pop() or memoryview(bytearray(LARGE))
+        kept = _LARGE.pop()
     except IndexError:
         return take(SMALL)
+    try:
+        return kept or memoryview(bytearray(LARGE))
+    except MemoryError:
+        _LARGE.append(None)
+        raise
 
 
 def give_back(buffer: memoryview) -> None:
     """Take back a buffer that nobody looks at any more."""
     size = len(buffer)
-    (_TINY if size == TINY else _SMALL if size == SMALL else _LARGE).append(buffer)
+    if size == LARGE:
+        _LARGE.append(buffer)
+        return
+    kept = _SMALL if size == SMALL else _TINY
+    if len(kept) < _MOST_KEPT:
+        kept.append(buffer)

@@ -158,12 +158,15 @@ class TlsTransport(Transport):
         self._unsent = _NOTHING
         # OpenSSL has taken a part of a record, or a whole one without bytes: nobody can tell.
         self._has_part = False
+        # What broke the connection after bytes that were good: told with the next call.
+        self._broken_by: list[ssl.SSLError] = []
         self._shake_hands(until)
 
     def receive(self, view: memoryview, *, whole: bool = False, more: int = 0) -> int:
         """Decrypt into the start of ``view``; 0 at the end of what the peer sends.
 
         :raises BlockingIOError: if nothing that can be decrypted came within a step.
+        :raises ssl.SSLError: if what came next is no record of this connection.
         """
         done, wanted, until = 0, len(view), None
         try:
@@ -171,7 +174,7 @@ class TlsTransport(Transport):
                 count, ended = self._decrypt(view[done:] if done else view)
                 done += count
                 if ended or done == wanted or (done and not whole):
-                    return done
+                    break
                 until = self._within_step(until)
                 if wanted - done > SMALL:
                     done += self._fetch_much(view[done:] if done else view)
@@ -180,6 +183,8 @@ class TlsTransport(Transport):
         except BlockingIOError:
             if not done:
                 raise
+        if not done and self._broken_by:
+            raise self._broken_by.pop()
         return done
 
     def _decrypt(self, view: memoryview, least: int = 1) -> tuple[int, bool]:
@@ -189,6 +194,9 @@ class TlsTransport(Transport):
         """
         # This loop is a tenth of what a copy costs: one call decrypts one record of 16 KiB.
         done, wanted, tls, incoming = 0, len(view), self._tls, self._incoming
+        if self._broken_by:
+            # OpenSSL would not say it again: what comes after an error is an end to it.
+            return 0, True
         read = cast("_Read", tls.read)
         try:
             # To ask for what is not there costs an exception.
@@ -202,6 +210,10 @@ class TlsTransport(Transport):
             self._has_part = True
             return done, False
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            return done, True
+        except ssl.SSLError as error:
+            # Its frames have the buffer of whoever reads.
+            self._broken_by.append(error.with_traceback(None))
             return done, True
         return done, False
 
@@ -240,7 +252,12 @@ class TlsTransport(Transport):
         return True
 
     def glance(self, view: memoryview) -> int | None:
-        """Decrypt what is there without waiting: ``None`` for nothing yet, 0 for the end."""
+        """Decrypt what is there without waiting: ``None`` for nothing yet, 0 for the end.
+
+        :raises ssl.SSLError: as :meth:`receive` does.
+        """
+        if self._broken_by:
+            raise self._broken_by.pop()
         buffer = take(len(view))
         try:
             found = super().glance(buffer)
@@ -259,7 +276,8 @@ class TlsTransport(Transport):
 
     def has_ahead(self) -> bool:
         """Tell whether something can be decrypted without the socket."""
-        return bool(self._has_part or self._incoming.pending or self._tls.pending())
+        has_some = self._has_part or self._incoming.pending or self._tls.pending()
+        return bool(has_some or self._broken_by)
 
     def is_quiet(self) -> bool:
         """Tell whether an idle connection is still one; session tickets may have come."""

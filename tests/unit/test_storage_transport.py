@@ -10,6 +10,7 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from airflow_provider_s3resume.storage._tls_buffers import (
     MOST_LARGE,
     SMALL,
     give_back,
+    take,
     take_large,
 )
 from airflow_provider_s3resume.storage._transport import TlsTransport, scratch_of
@@ -116,6 +118,113 @@ def test_c20_few_buffers_are_large() -> None:
     assert {id(buffer.obj) for buffer in again} == {id(buffer.obj) for buffer in taken}
     for buffer in again:
         give_back(buffer)
+
+
+def test_c20_no_more_buffers_are_kept_than_some_need() -> None:
+    """What hundreds of threads had while they waited is not the task's for ever."""
+    taken = [take(SMALL) for _ in range(50)]
+    for buffer in taken:
+        give_back(buffer)
+    were = {id(buffer.obj) for buffer in taken}
+    again = [take(SMALL) for _ in range(50)]
+    assert 0 < sum(id(buffer.obj) in were for buffer in again) <= 16
+    # ``taken`` keeps the others, whose addresses would be used again.
+    assert len(taken) == 50
+
+
+class Watched:
+    """What encrypted bytes go through, and the most that it held."""
+
+    def __init__(self, bio: ssl.MemoryBIO) -> None:
+        self._bio = bio
+        self.most = 0
+
+    @property
+    def pending(self) -> int:
+        """Return how much it holds."""
+        return self._bio.pending
+
+    @property
+    def eof(self) -> bool:
+        """Tell whether there is no more."""
+        return self._bio.eof
+
+    def write(self, data: memoryview) -> int:
+        """Take bytes."""
+        taken = self._bio.write(data)
+        self.most = max(self.most, self._bio.pending)
+        return taken
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[tuple[TlsTransport, Callable[[bytes, bytes], None]]]:
+    """Give a transport, and what sends it bytes, then others as they are, all before it reads."""
+    certificate = make_certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.cert_file, certificate.key_file)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_side=True)
+    ours, theirs = socket.socketpair()
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 << 20)
+    theirs.settimeout(30)
+
+    def shake_hands() -> None:
+        while True:
+            try:
+                tls.do_handshake()
+            except ssl.SSLWantReadError:
+                theirs.sendall(outgoing.read())
+                incoming.write(theirs.recv(65536))
+            else:
+                return
+
+    def send(data: bytes, raw: bytes) -> None:
+        tls.write(data)
+        theirs.sendall(outgoing.read() + raw)
+
+    peer = threading.Thread(target=shake_hands, daemon=True)
+    peer.start()
+    until = time.monotonic() + 30
+    with closing(theirs):
+        transport = TlsTransport(
+            ours, 0.2, context=trusting(certificate), host=LOOPBACK, until=until
+        )
+        peer.join(30)
+        with closing(transport):
+            yield transport, send
+
+
+Pair = tuple[TlsTransport, Callable[[bytes, bytes], None]]
+
+
+def test_c20_much_is_read_at_once_and_little_of_it_given_to_openssl(pair: Pair) -> None:
+    """OpenSSL keeps room for the most that it was ever given."""
+    transport, send = pair
+    body = random.Random(7).randbytes(900_000)
+    send(body, b"")
+    watched = Watched(transport._incoming)
+    transport._incoming = watched  # type: ignore[assignment]
+    view = memoryview(bytearray(LARGE))
+    assert transport.receive(view) == len(body)
+    assert view[: len(body)] == body
+    assert 0 < watched.most <= 96 * 1024
+
+
+@pytest.mark.parametrize("size", [0, 10, 40_000, 900_000])
+def test_what_came_before_a_broken_record_is_given_out(pair: Pair, size: int) -> None:
+    """Else a copy on a way that breaks again and again would get nowhere."""
+    transport, send = pair
+    body = random.Random(size).randbytes(size)
+    send(body, b"\x17\x03\x03\x00\x20" + bytes(32))
+    view, got = memoryview(bytearray(LARGE)), 0
+    while got < size:
+        got += transport.receive(view[got:])
+    assert view[:size] == body
+    if size:
+        assert transport.has_ahead()
+    with pytest.raises(ssl.SSLError, match=r"(?i)bad record|decryption failed"):
+        transport.receive(view)
+    assert not transport.is_quiet()
 
 
 @VERSIONS
