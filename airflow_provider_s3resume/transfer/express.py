@@ -61,12 +61,14 @@ _MANY, _FEW = 16, 4
 class _Copy:
     """One object under way.
 
+    :param beside: bytes of the budget that go with its own.
     :param put: once it was read.
     """
 
     entry: CopyEntry
     source: ExactSource
     data: bytearray
+    beside: int
     exchange: Exchange[Any] | None = None
     put: SinglePut | None = None
     watched: int = 0
@@ -182,14 +184,15 @@ class Lane:
         allowed = self._context.objects.allowed
         while self._todo and len(self._copies) < allowed:
             entry = self._todo[0]
-            data = self._context.budget.try_buffer(entry.size)
+            beside = self._context.beside_small(entry.size)
+            data = self._context.budget.try_buffer(entry.size, beside)
             if data is None:
                 break
             self._todo.popleft()
             exact = ExactSource(
                 self._context.source, entry.key, entry.identity(), self._context.stop
             )
-            copy = _Copy(entry, exact, data)
+            copy = _Copy(entry, exact, data, beside)
             self._copies.add(copy)
             self._ask(self._source, copy)
         if not self._copies and self._todo:
@@ -332,7 +335,8 @@ class Lane:
 
     def _give_back(self, copy: _Copy) -> None:
         data, copy.data = copy.data, bytearray()
-        self._context.budget.give_back(data)
+        beside, copy.beside = copy.beside, 0
+        self._context.budget.give_back(data, beside)
 
     # Lines.
 

@@ -156,7 +156,8 @@ class PartMover:
         self._record().acknowledge(part)
 
     def _hold(self, number: int, byte_range: ByteRange) -> PartRecord:
-        with self._context.budget.buffer(byte_range.length, self._stop) as view:
+        beside = self._context.beside_held
+        with self._context.budget.buffer(byte_range.length, self._stop, beside) as view:
             return self._send_view(number, byte_range, view)
 
     def _stream_at_first(self, number: int, byte_range: ByteRange) -> PartRecord | None:

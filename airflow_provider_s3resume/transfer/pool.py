@@ -90,7 +90,7 @@ class MemoryBudget:
         :param beside: bytes that whoever holds the buffer holds beside it; if there is not so much
             in the whole budget, as many as there are.
         """
-        beside = max(0, min(beside, self.total - size))
+        beside = self._bounded(beside, size)
         data = self._take(size, stop, with_kept=size >= _KEPT_FROM, beside=beside)
         held = beside + (size if data is None else len(data))
         try:
@@ -107,19 +107,30 @@ class MemoryBudget:
         finally:
             self._free(held, data)
 
-    def try_buffer(self, size: int) -> bytearray | None:
-        """Return a buffer of just this size if there is room now, to be given back by hand."""
+    def try_buffer(self, size: int, beside: int = 0) -> bytearray | None:
+        """Return a buffer of just this size if there is room now, to be given back by hand.
+
+        :param beside: as of :meth:`buffer`.
+        """
+        needed = size + self._bounded(beside, size)
         with self._changed:
-            if self._waiting or self._used + size > self.total:
+            if self._waiting or self._used + needed > self.total:
                 return None
-            self._used += size
+            self._used += needed
             self._make_room()
             self.peak = max(self.peak, self._used)
         return bytearray(size)
 
-    def give_back(self, data: bytearray) -> None:
-        """Take back a buffer of :meth:`try_buffer`; nobody may look at it any more."""
-        self._free(len(data))
+    def give_back(self, data: bytearray, beside: int = 0) -> None:
+        """Take back a buffer of :meth:`try_buffer`; nobody may look at it any more.
+
+        :param beside: what was given for it there.
+        """
+        self._free(len(data) + self._bounded(beside, len(data)))
+
+    def _bounded(self, beside: int, size: int) -> int:
+        """Return as much of ``beside`` as the whole budget has room for beside ``size``."""
+        return max(0, min(beside, self.total - size))
 
     def _take(
         self, size: int, stop: StopSignal, *, with_kept: bool = False, beside: int = 0

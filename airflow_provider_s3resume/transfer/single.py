@@ -65,9 +65,6 @@ _READS = 2
 _FIRST_WAIT_S = 0.2
 _SMALL = 64 * 1024
 """Whose MD5 takes a tenth of a millisecond at the most."""
-_ENCRYPTED = 256 * 1024
-"""What connections over TLS hold of an object, beside its bytes. Where each is held in a thread of
-its own, that is as much as half of all objects (measured: 290 KiB each, 256 at once)."""
 
 
 def copy_single(context: CopyContext, entry: CopyEntry, source: ExactSource) -> Landed:
@@ -80,13 +77,8 @@ def copy_single(context: CopyContext, entry: CopyEntry, source: ExactSource) -> 
     streamed = copy_streamed(context, entry, source)
     if isinstance(streamed, Landed):
         return streamed
-    with context.budget.buffer(source.identity.size, context.stop, _beside(context)) as view:
+    with context.budget.buffer(source.identity.size, context.stop, context.beside_held) as view:
         return _read_and_put(context, entry, source, view, streamed)
-
-
-def _beside(context: CopyContext) -> int:
-    services = (context.source.service, context.target.service)
-    return _ENCRYPTED if any(one.startswith("https://") for one in services) else 0
 
 
 def _read_and_put(

@@ -197,6 +197,19 @@ def test_c20_memory_is_given_to_one_who_asks_for_it_without_waiting() -> None:
     assert (budget._used, budget.peak) == (0, 100)
 
 
+@pytest.mark.parametrize(("size", "beside", "left"), [(60, 30, 10), (60, 50, 0), (100, 1, 0)])
+def test_c20_what_goes_with_such_memory_is_of_the_budget(size: int, beside: int, left: int) -> None:
+    """As far as there is so much, so that nobody waits for what there never is."""
+    budget = MemoryBudget(100)
+    data = budget.try_buffer(size, beside)
+    assert data is not None
+    assert (len(data), budget._used) == (size, 100 - left)
+    assert budget.try_buffer(left + 1) is None
+    assert budget.try_buffer(1, left) is None
+    budget.give_back(data, beside)
+    assert budget._used == 0
+
+
 def test_c20_who_waits_comes_before_those_who_do_not() -> None:
     """A part that waits for memory is not starved by small objects that take all that is free."""
     budget = MemoryBudget(100)
