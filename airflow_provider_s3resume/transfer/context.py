@@ -91,9 +91,10 @@ class CopyContext:
         """Bytes that go with an object or part that is held while a thread copies it."""
         return _HELD_ENCRYPTED if self._is_encrypted() else 0
 
-    def beside_small(self, size: int) -> int:
-        """Return how many bytes go with those of a small object that has no thread of its own."""
-        return min(size, _SMALL_ENCRYPTED) if self._is_encrypted() else 0
+    @property
+    def beside_small(self) -> int:
+        """Bytes that go with a small object without a thread of its own, at the most."""
+        return _SMALL_ENCRYPTED if self._is_encrypted() else 0
 
     def _is_encrypted(self) -> bool:
         return any(s.service.startswith("https://") for s in (self.source, self.target))

@@ -122,6 +122,7 @@ class Lane:
         more: Callable[[], Iterable[CopyEntry]] = tuple,
     ) -> None:
         self._context = context
+        self._most_beside = context.beside_small
         self._todo = deque(entries)
         self._more = more
         self._done = done
@@ -184,7 +185,7 @@ class Lane:
         allowed = self._context.objects.allowed
         while self._todo and len(self._copies) < allowed:
             entry = self._todo[0]
-            beside = self._context.beside_small(entry.size)
+            beside = min(entry.size, self._most_beside)
             data = self._context.budget.try_buffer(entry.size, beside)
             if data is None:
                 break

@@ -299,9 +299,9 @@ def test_a_handshake_that_is_not_done_in_time_is_given_up(
     pool = servers.connections(
         servers.beneath_tls(handler), connect_timeout_s=0.3, read_timeout_s=0.4
     )
-    for take in (pool.take, pool.line):
+    for open_one in (pool.take, pool.line):
         with pytest.raises(TimeoutError, match="the TLS handshake was not done in time"):
-            take()
+            open_one()
 
 
 def test_a_store_gives_up_a_handshake_in_the_time_for_connecting(servers: Servers) -> None:
