@@ -384,6 +384,21 @@ def test_without_a_part_for_them_small_objects_are_copied_as_ever(
     assert watched.lanes == []
 
 
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_c20_what_connections_over_tls_hold_of_a_small_object_counts(
+    watched: Watched, side: str
+) -> None:
+    """As much as it has itself; without TLS just its bytes."""
+    plain = Express(1)
+    assert plain.run().counts == {"copied": 1}
+    encrypted = Express(1)
+    getattr(encrypted.world, side).service = f"https://{side}"
+    encrypted.plan("encrypted")
+    assert encrypted.run().counts == {"copied": 1}
+    watched.check_memory()
+    assert [budget.peak for budget in watched.budgets] == [plain.size, 2 * plain.size]
+
+
 # --- what is out of the ordinary ----------------------------------------------------------------
 
 FAULTS: dict[str, Callable[[str], Fault]] = {
